@@ -1,1 +1,14 @@
-//! Part of ropewalk.
+//! The state machines of ropewalk, without I/O.
+//!
+//! - [`WriteQueue`]: what a stream has still to send, with flow control.
+//! - [`StreamState`]: the life of one stream, from open through half-closed to closed.
+//!
+//! Nothing here knows a descriptor, the operating system, a clock or a thread. Both faces of
+//! ropewalk (and their tests) drive these machines with events and carry out what they answer.
+#![forbid(unsafe_code)]
+
+pub mod stream_state;
+pub mod write_queue;
+
+pub use stream_state::{Action, CloseReason, ProducerState, StreamState};
+pub use write_queue::{Flow, WriteQueue};
