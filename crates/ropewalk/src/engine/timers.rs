@@ -96,6 +96,16 @@ impl<K: Copy + PartialOrd, T> Timers<K, T> {
         true
     }
 
+    /// Moves a timer to a later `deadline` and keeps its place among equals: for a caller that
+    /// noted the move when it was asked for and makes it when the timer comes up.
+    pub fn postpone(&mut self, id: TimerId, deadline: K) -> bool {
+        let Some(position) = self.position(id) else { return false };
+        self.heap[position].deadline = deadline;
+        let position = self.sift_up(position);
+        self.sift_down(position);
+        true
+    }
+
     /// When the timer is due, or nothing for a stale id.
     pub fn deadline(&self, id: TimerId) -> Option<K> {
         self.position(id).map(|position| self.heap[position].deadline)
@@ -118,12 +128,17 @@ impl<K: Copy + PartialOrd, T> Timers<K, T> {
         self.next_sequence
     }
 
-    /// Takes out the next timer due at `now` that was scheduled before `sequence`.
-    pub fn pop_due(&mut self, now: K, sequence: u64) -> Option<(TimerId, T)> {
+    /// The next timer due at `now` that was scheduled before `sequence`.
+    pub fn peek_due(&self, now: K, sequence: u64) -> Option<TimerId> {
         let node = self.heap.first()?;
-        if node.deadline > now || node.sequence >= sequence {
-            return None;
-        }
+        let due = node.deadline <= now && node.sequence < sequence;
+        let generation = self.slots[node.slot as usize].generation;
+        due.then_some(TimerId { slot: node.slot, generation })
+    }
+
+    /// Takes out what [`peek_due`](Self::peek_due) names.
+    pub fn pop_due(&mut self, now: K, sequence: u64) -> Option<(TimerId, T)> {
+        self.peek_due(now, sequence)?;
         self.remove_at(0)
     }
 

@@ -1,0 +1,496 @@
+//! The native part of a reactor, kept in `reactor._core`: sources, timers, thread calls, the turn.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyInt, PyList, PyTuple};
+use pyo3::{PyTraverseError, PyVisit, intern};
+use ropewalk::engine::{Engine, TimerId, Timers};
+use ropewalk::os::{PollerKind, Token};
+
+use crate::attached::Attached;
+use crate::delayed_call::{Call, DelayedCall, State as DelayedState};
+use crate::host::PyHost;
+use crate::twisted;
+
+/// The native part of one reactor. The Python class around it keeps Twisted's layout.
+#[pyclass(frozen, module = "ropewalk._ropewalk")]
+pub(crate) struct Core {
+    state: Attached<State>,
+}
+
+pub(crate) struct State {
+    pub(crate) engine: Engine<PyHost>,
+    timers: RefCell<Timers<f64, Py<DelayedCall>>>,
+    /// The reactor object; its `__dict__` may be shared with another one, as Twisted's tests do.
+    reactor: RefCell<Option<Py<PyAny>>>,
+    /// Twisted's Python descriptors by identity: where in the engine each is.
+    pub(crate) foreign: RefCell<HashMap<usize, Token>>,
+    /// The waker object, while it counts as a reader.
+    pub(crate) waker_reader: RefCell<Option<Py<PyAny>>>,
+    /// Thread calls taken from `threadCallQueue` and not yet made.
+    taken_calls: RefCell<VecDeque<Py<PyAny>>>,
+    /// A `KeyboardInterrupt` that ended a dispatch; raised when the batch is over.
+    pub(crate) interrupt: RefCell<Option<PyErr>>,
+    /// The stack of logging contexts of the thread in `poll`, fetched once per turn.
+    pub(crate) contexts: RefCell<Option<Py<PyList>>>,
+    /// The thread inside the native main loop, or 0.
+    loop_thread: Cell<usize>,
+    /// Whether the reactor's class keeps the default clock.
+    default_clock: Cell<bool>,
+}
+
+impl Core {
+    pub(crate) fn state<'py>(&'py self, py: Python<'py>) -> &'py State {
+        self.state.get(py)
+    }
+
+    pub(crate) fn reactor<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let reactor = self.state.get(py).reactor.borrow();
+        let gone = || PyRuntimeError::new_err("the reactor of this core is gone");
+        reactor.as_ref().map(|reactor| reactor.bind(py).clone()).ok_or_else(gone)
+    }
+
+    /// `reactor.seconds()`, which a program may have replaced on the instance or in a subclass.
+    pub(crate) fn seconds(&self, py: Python<'_>) -> PyResult<f64> {
+        if self.state.get(py).default_clock.get() && !self.overridden(py, "seconds")? {
+            return Ok(wall_clock());
+        }
+        self.reactor(py)?.call_method0(intern!(py, "seconds"))?.extract()
+    }
+
+    /// Takes a timer out of the heap; the caller drops it when it holds no borrow.
+    pub(crate) fn cancel_timer(&self, py: Python<'_>, id: TimerId) -> Option<Py<DelayedCall>> {
+        self.state.get(py).timers.borrow_mut().cancel(id)
+    }
+
+    /// Moves a timer to the time its delayed call names now.
+    pub(crate) fn move_timer(&self, py: Python<'_>, call: &DelayedState) {
+        if let Some(id) = call.id.get() {
+            self.state.get(py).timers.borrow_mut().reset(id, call.time.get());
+        }
+    }
+
+    /// Whether the reactor instance has an attribute of its own that hides the class's.
+    fn overridden(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
+        self.instance_attribute(py, name).map(|found| found.is_some())
+    }
+
+    fn instance_attribute<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let reactor = self.reactor(py)?;
+        let dict = reactor.getattr(intern!(py, "__dict__"))?;
+        dict.cast::<PyDict>()?.get_item(name)
+    }
+
+    /// How many thread calls wait, and the queue itself.
+    fn thread_call_queue<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let queue = self.reactor(py)?.getattr(intern!(py, "threadCallQueue"))?;
+        Ok(queue.cast_into::<PyList>()?)
+    }
+
+    /// Makes the thread calls queued on entry; what they queue waits for the next turn.
+    fn run_thread_calls(&self, py: Python<'_>) -> PyResult<()> {
+        let state = self.state.get(py);
+        let queue = self.thread_call_queue(py)?;
+        if !queue.is_empty() {
+            // Taken out before they are made, so that a nested turn does not make them again.
+            let batch = queue.get_slice(0, queue.len());
+            queue.del_slice(0, batch.len())?;
+            state.taken_calls.borrow_mut().extend(batch.iter().map(Bound::unbind));
+        }
+        let count = state.taken_calls.borrow().len();
+        for _ in 0..count {
+            let Some(call) = state.taken_calls.borrow_mut().pop_front() else { break };
+            if let Err(error) = make_thread_call(py, &call) {
+                twisted::report(py, "thread_call", &error);
+            }
+        }
+        if count > 0 && !queue.is_empty() {
+            state.engine.waker().wake();
+        }
+        Ok(())
+    }
+
+    /// Makes the delayed calls that are due, of those scheduled before this pass.
+    fn run_due_calls(&self, py: Python<'_>) -> PyResult<()> {
+        let state = self.state.get(py);
+        if state.timers.borrow().is_empty() {
+            return Ok(());
+        }
+        let now = self.seconds(py)?;
+        let sequence = state.timers.borrow().sequence();
+        while let Some(call) = next_due(py, &state.timers, now, sequence) {
+            if let Err(error) = call.get().run(py) {
+                twisted::report_timed_call(py, &error, call.get().creator_of(py));
+            }
+        }
+        Ok(())
+    }
+
+    /// Fires the shutdown event if a stop was asked for since the last turn.
+    fn fire_shutdown_if_stopped(&self, py: Python<'_>) -> PyResult<()> {
+        let reactor = self.reactor(py)?;
+        if reactor.getattr(intern!(py, "_justStopped"))?.is_truthy()? {
+            reactor.setattr(intern!(py, "_justStopped"), false)?;
+            reactor.call_method1(intern!(py, "fireSystemEvent"), (intern!(py, "shutdown"),))?;
+        }
+        Ok(())
+    }
+
+    /// The rest of one turn: flush, wait, dispatch.
+    fn poll(slf: &Bound<'_, Self>, timeout: Option<Duration>) -> PyResult<()> {
+        let py = slf.py();
+        let state = slf.get().state.get(py);
+        let stack = twisted::context_stack(py)?.unbind();
+        let outer = state.contexts.replace(Some(stack));
+        let host = PyHost::new(slf.clone().unbind());
+        let polled = state.engine.poll(&host, timeout);
+        *state.contexts.borrow_mut() = outer;
+        if let Some(interrupt) = state.interrupt.borrow_mut().take() {
+            return Err(interrupt);
+        }
+        polled.map_err(PyErr::from)
+    }
+
+    fn seconds_to_next(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        let Some(next) = self.state.get(py).timers.borrow().peek() else { return Ok(None) };
+        let delay = next - self.seconds(py)?;
+        Ok(Some(delay.min(LONGEST_TIMEOUT).max(0.0)))
+    }
+
+    /// One turn of the main loop, through the reactor's own methods where they were replaced.
+    fn turn(slf: &Bound<'_, Self>, reactor: &Bound<'_, PyAny>, native: &NativeMethods) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        if native.run_until_current && !this.overridden(py, "runUntilCurrent")? {
+            Self::run_until_current(slf)?;
+        } else {
+            reactor.call_method0(intern!(py, "runUntilCurrent"))?;
+        }
+        let running = reactor.getattr(intern!(py, "running"))?.is_truthy()?;
+        if native.timeout && native.do_iteration && !this.overridden(py, "doIteration")? {
+            let busy = !running || !this.thread_call_queue(py)?.is_empty();
+            let timeout = if busy { Some(0.0) } else { this.seconds_to_next(py)? };
+            return Self::poll(slf, timeout.map(duration));
+        }
+        let timeout = reactor.call_method0(intern!(py, "timeout"))?;
+        let timeout = if running { timeout } else { PyInt::new(py, 0).into_any() };
+        reactor.call_method1(intern!(py, "doIteration"), (timeout,)).map(drop)
+    }
+}
+
+/// Which parts of the loop the reactor's class leaves native.
+struct NativeMethods {
+    run_until_current: bool,
+    timeout: bool,
+    do_iteration: bool,
+}
+
+#[pymethods]
+impl Core {
+    /// `Core(poller)`: a core on the poller of that name. `set_reactor` completes it.
+    #[new]
+    fn new(poller: &str) -> PyResult<Self> {
+        let kind = PollerKind::from_str(poller)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let engine = Engine::new(kind)?;
+        Ok(Self {
+            state: Attached::new(State {
+                engine,
+                timers: RefCell::default(),
+                reactor: RefCell::default(),
+                foreign: RefCell::default(),
+                waker_reader: RefCell::default(),
+                taken_calls: RefCell::default(),
+                interrupt: RefCell::default(),
+                contexts: RefCell::default(),
+                loop_thread: Cell::new(0),
+                default_clock: Cell::new(false),
+            }),
+        })
+    }
+
+    /// Names the reactor whose methods and attributes the loop goes through.
+    fn set_reactor(&self, py: Python<'_>, reactor: &Bound<'_, PyAny>) -> PyResult<()> {
+        twisted::names(py)?;
+        let state = self.state.get(py);
+        let clock = reactor.get_type().getattr(intern!(py, "seconds"))?;
+        state.default_clock.set(clock.is(&twisted::runtime_seconds(py)?));
+        let old = state.reactor.replace(Some(reactor.clone().unbind()));
+        drop(old);
+        Ok(())
+    }
+
+    /// The name of the poller: `"epoll"`, `"poll"`, …
+    #[getter]
+    fn poller(&self, py: Python<'_>) -> String {
+        self.state.get(py).engine.poller_kind().to_string()
+    }
+
+    /// `IReactorTime.callLater`.
+    #[pyo3(name = "callLater", signature = (delay, callable, *args, **kw))]
+    fn call_later<'py>(
+        slf: &Bound<'py, Self>,
+        delay: &Bound<'py, PyAny>,
+        callable: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kw: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, DelayedCall>> {
+        let py = slf.py();
+        let this = slf.get();
+        let seconds: f64 = delay.extract()?;
+        // Written so that NaN fails too.
+        if !(seconds >= 0.0) {
+            let text = format!("{delay} is not greater than or equal to 0 seconds");
+            return Err(PyAssertionError::new_err(text));
+        }
+        let time = this.seconds(py)? + seconds;
+        let call = DelayedCall::create(py, slf, time, Call::new(callable, args, kw));
+        let call = Bound::new(py, call)?;
+        if twisted::delayed_call_debug(py)? {
+            let stack = py.import("ropewalk._failures")?.call_method0("creation_stack")?;
+            call.get().set_creator(py, stack.unbind());
+        }
+        let state = this.state.get(py);
+        let id = state.timers.borrow_mut().insert(time, call.clone().unbind());
+        call.get().state(py).id.set(Some(id));
+        Ok(call)
+    }
+
+    /// `IReactorTime.getDelayedCalls`.
+    #[pyo3(name = "getDelayedCalls")]
+    fn get_delayed_calls<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let timers = self.state.get(py).timers.borrow();
+        let calls: Vec<_> = timers.iter().map(|call| call.clone_ref(py)).collect();
+        drop(timers);
+        PyList::new(py, calls)
+    }
+
+    /// `IReactorFromThreads.callFromThread`. Any thread.
+    #[pyo3(name = "callFromThread", signature = (f, *args, **kwargs))]
+    fn call_from_thread<'py>(
+        &self,
+        py: Python<'py>,
+        f: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<()> {
+        if !f.is_callable() {
+            return Err(PyAssertionError::new_err(format!("{f} is not callable")));
+        }
+        let kwargs = match kwargs {
+            Some(kwargs) => kwargs.clone(),
+            None => PyDict::new(py),
+        };
+        self.thread_call_queue(py)?.append((f, args, kwargs))?;
+        // The native loop looks at the queue before it waits, so its own thread wakes nobody.
+        if self.state.get(py).loop_thread.get() == current_thread() {
+            return Ok(());
+        }
+        self.reactor(py)?.call_method0(intern!(py, "wakeUp")).map(drop)
+    }
+
+    /// Ends the wait of the loop, or the next one. Any thread.
+    fn wake(&self, py: Python<'_>) {
+        self.state.get(py).engine.waker().wake();
+    }
+
+    /// The descriptors of the waker's pipe: read end, write end. One byte written to the second
+    /// wakes the loop.
+    fn waker_descriptors(&self, py: Python<'_>) -> (i32, i32) {
+        crate::sources::waker_descriptors(&self.state.get(py).engine)
+    }
+
+    /// `ReactorBase.timeout`: seconds until the next delayed call is due, or nothing.
+    fn timeout(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        self.seconds_to_next(py)
+    }
+
+    /// `ReactorBase.runUntilCurrent`: thread calls, due delayed calls, a requested shutdown.
+    fn run_until_current(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        this.run_thread_calls(py)?;
+        this.run_due_calls(py)?;
+        this.fire_shutdown_if_stopped(py)
+    }
+
+    /// `doIteration`: waits at most `delay` seconds (`None`: without limit) and dispatches.
+    fn do_iteration(slf: &Bound<'_, Self>, delay: &Bound<'_, PyAny>) -> PyResult<()> {
+        let timeout = if delay.is_none() { None } else { Some(duration(delay.extract()?)) };
+        Self::poll(slf, timeout)
+    }
+
+    /// The main loop: turns until `_started` is false. No exception of a turn leaves it.
+    fn main_loop(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let reactor = this.reactor(py)?;
+        let native = native_methods(py, &reactor)?;
+        let outer = this.state.get(py).loop_thread.replace(current_thread());
+        let mut result = Ok(());
+        loop {
+            match reactor.getattr(intern!(py, "_started")).and_then(|started| started.is_truthy()) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+            if let Err(error) = Self::turn(slf, &reactor, &native) {
+                twisted::report(py, "main_loop", &error);
+            }
+        }
+        this.state.get(py).loop_thread.set(outer);
+        result
+    }
+
+    /// `IReactorFDSet.addReader`.
+    #[pyo3(name = "addReader")]
+    fn add_reader(slf: &Bound<'_, Self>, reader: &Bound<'_, PyAny>) -> PyResult<()> {
+        crate::sources::set_reading(slf, reader, true)
+    }
+
+    /// `IReactorFDSet.addWriter`.
+    #[pyo3(name = "addWriter")]
+    fn add_writer(slf: &Bound<'_, Self>, writer: &Bound<'_, PyAny>) -> PyResult<()> {
+        crate::sources::set_writing(slf, writer, true)
+    }
+
+    /// `IReactorFDSet.removeReader`.
+    #[pyo3(name = "removeReader")]
+    fn remove_reader(slf: &Bound<'_, Self>, reader: &Bound<'_, PyAny>) -> PyResult<()> {
+        crate::sources::set_reading(slf, reader, false)
+    }
+
+    /// `IReactorFDSet.removeWriter`.
+    #[pyo3(name = "removeWriter")]
+    fn remove_writer(slf: &Bound<'_, Self>, writer: &Bound<'_, PyAny>) -> PyResult<()> {
+        crate::sources::set_writing(slf, writer, false)
+    }
+
+    /// `IReactorFDSet.getReaders`.
+    #[pyo3(name = "getReaders")]
+    fn get_readers<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
+        crate::sources::readers(slf)
+    }
+
+    /// `IReactorFDSet.getWriters`.
+    #[pyo3(name = "getWriters")]
+    fn get_writers<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
+        crate::sources::writers(slf)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: this is `__traverse__`.
+        let state = unsafe { self.state.get_in_traverse() };
+        if let Ok(reactor) = state.reactor.try_borrow() {
+            visit.call(reactor.as_ref())?;
+        }
+        if let Ok(waker) = state.waker_reader.try_borrow() {
+            visit.call(waker.as_ref())?;
+        }
+        if let Ok(timers) = state.timers.try_borrow() {
+            for call in timers.iter() {
+                visit.call(call)?;
+            }
+        }
+        if let Ok(calls) = state.taken_calls.try_borrow() {
+            for call in calls.iter() {
+                visit.call(call)?;
+            }
+        }
+        crate::sources::traverse(&state.engine, visit)
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let state = self.state.get(py);
+        let timers = state.timers.borrow_mut().take_all();
+        let calls = state.taken_calls.take();
+        let sources: Vec<_> = state
+            .engine
+            .tokens()
+            .into_iter()
+            .filter_map(|token| state.engine.remove(token))
+            .collect();
+        let rest = (state.reactor.take(), state.waker_reader.take(), state.foreign.take());
+        // Destructors may run anything, so they run when no table is borrowed.
+        drop((timers, calls, sources, rest));
+    }
+}
+
+/// As `ReactorBase.timeout`: what epoll's milliseconds in a C int can hold, in seconds.
+const LONGEST_TIMEOUT: f64 = 2_147_483.0;
+
+fn duration(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_TIMEOUT))
+}
+
+/// `time.time()`: Twisted's clock is the wall clock.
+fn wall_clock() -> f64 {
+    match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => since.as_secs_f64(),
+        Err(before) => -before.duration().as_secs_f64(),
+    }
+}
+
+fn current_thread() -> usize {
+    thread_local!(static MARK: u8 = const { 0 });
+    // The address of a thread-local tells threads apart at the cost of one instruction.
+    MARK.with(|mark| std::ptr::from_ref(mark) as usize)
+}
+
+/// The next call due, with lazily recorded delays applied on the way.
+fn next_due(
+    py: Python<'_>,
+    timers: &RefCell<Timers<f64, Py<DelayedCall>>>,
+    now: f64,
+    sequence: u64,
+) -> Option<Py<DelayedCall>> {
+    loop {
+        let mut heap = timers.borrow_mut();
+        let id = heap.peek_due(now, sequence)?;
+        let call = heap.get(id).map(|call| call.clone_ref(py))?;
+        let state = call.get().state(py);
+        if state.delayed_time.get() > 0.0 {
+            state.time.set(state.time.get() + state.delayed_time.get());
+            state.delayed_time.set(0.0);
+            heap.postpone(id, state.time.get());
+            continue;
+        }
+        return heap.cancel(id);
+    }
+}
+
+fn make_thread_call(py: Python<'_>, call: &Py<PyAny>) -> PyResult<()> {
+    let (f, args, kwargs) =
+        call.bind(py).extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+    let args = match args.cast_into::<PyTuple>() {
+        Ok(args) => args,
+        Err(error) => PyTuple::new(py, error.into_inner().try_iter()?.collect::<PyResult<Vec<_>>>()?)?,
+    };
+    let kwargs = kwargs.cast_into::<PyDict>()?;
+    f.call(args, (!kwargs.is_empty()).then_some(&kwargs)).map(drop)
+}
+
+fn native_methods(py: Python<'_>, reactor: &Bound<'_, PyAny>) -> PyResult<NativeMethods> {
+    let ours = py.import("ropewalk._reactor")?.getattr("RopewalkReactor")?;
+    let class = reactor.get_type();
+    let native = |name: &str| -> PyResult<bool> {
+        Ok(class.getattr(name)?.is(&ours.getattr(name)?))
+    };
+    Ok(NativeMethods {
+        run_until_current: native("runUntilCurrent")?,
+        timeout: native("timeout")?,
+        do_iteration: native("doIteration")?,
+    })
+}

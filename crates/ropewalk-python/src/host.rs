@@ -1,0 +1,211 @@
+//! The engine's host: hands readiness to native streams and to Twisted's Python descriptors.
+
+use std::io;
+
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyListMethods};
+use ropewalk::engine::{Engine, Host};
+use ropewalk::os::{Readiness, Token};
+
+use crate::attached::{attached, detached};
+use crate::core::Core;
+use crate::sources::{Foreign, Source};
+use crate::stream::Stream;
+use crate::twisted;
+
+/// One core, while it polls.
+pub(crate) struct PyHost {
+    core: Py<Core>,
+}
+
+impl PyHost {
+    pub(crate) fn new(core: Py<Core>) -> Self {
+        Self { core }
+    }
+
+    /// Ends a delivery: what went wrong outside the descriptor's own methods is logged, as
+    /// `log.callWithLogger` does, except a `KeyboardInterrupt`, which ends the turn.
+    fn finish(&self, py: Python<'_>, outcome: PyResult<()>) {
+        let Err(error) = outcome else { return };
+        if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+            let first = &self.core.get().state(py).interrupt;
+            let replaced = first.replace(Some(error));
+            drop(replaced);
+        } else {
+            twisted::report(py, "callback", &error);
+        }
+    }
+
+    /// Runs `deliver` with a logging context on top of this thread's stack of them.
+    ///
+    /// `context` makes it, and is told whether the stack holds nothing but the default.
+    fn in_context(
+        &self,
+        py: Python<'_>,
+        context: impl FnOnce(bool) -> PyResult<Py<PyDict>>,
+        deliver: impl FnOnce() -> PyResult<()>,
+    ) {
+        let stack = self.core.get().state(py).contexts.borrow();
+        let Some(stack) = stack.as_ref().map(|stack| stack.bind(py).clone()) else { return };
+        match context(stack.len() == 1).and_then(|context| stack.append(context)) {
+            Ok(()) => {}
+            Err(error) => return self.finish(py, Err(error)),
+        }
+        let outcome = deliver();
+        self.finish(py, outcome);
+        if let Err(error) = stack.del_item(stack.len().saturating_sub(1)) {
+            error.write_unraisable(py, None);
+        }
+    }
+}
+
+impl Host for PyHost {
+    type Source = Source;
+
+    fn ready(&self, _: &Engine<Self>, _: Token, source: Source, readiness: Readiness) {
+        let py = attached();
+        match source {
+            Source::Stream(stream) => {
+                let stream = stream.bind(py);
+                self.in_context(py, |plain| Stream::log_context(stream, plain), || {
+                    let (why, in_read) = Stream::deliver(stream, readiness);
+                    self.disconnect(py, stream.as_any(), why, in_read)
+                });
+            }
+            Source::Foreign(foreign) => {
+                let object = foreign.object(py);
+                self.in_context(py, |_| log_context_of(&object), || {
+                    let (why, in_read) = deliver(&foreign, &object, readiness);
+                    self.disconnect(py, &object, why, in_read)
+                });
+            }
+        }
+    }
+
+    fn flush(&self, _: &Engine<Self>, _: Token, source: Source) {
+        if let Source::Stream(stream) = source {
+            Stream::flush(stream.bind(attached()));
+        }
+    }
+
+    fn register_failed(&self, _: &Engine<Self>, _: Token, source: Source, error: io::Error) {
+        let py = attached();
+        let error = PyErr::from(error);
+        twisted::report(py, "callback", &error);
+        let object = source.object(py);
+        let reason = error.into_value(py).into_bound(py).into_any();
+        let outcome = self.disconnect(py, &object, Some(reason), false);
+        self.finish(py, outcome);
+    }
+
+    fn park(&self, wait: &mut dyn FnMut()) {
+        let py = attached();
+        detached(py, wait);
+        // A signal ended the wait, or came during it: Python's handlers run now.
+        if let Err(error) = py.check_signals() {
+            let replaced = self.core.get().state(py).interrupt.replace(Some(error));
+            drop(replaced);
+        }
+    }
+}
+
+impl PyHost {
+    /// `_disconnectSelectable`, when a descriptor said why it is to go.
+    fn disconnect(
+        &self,
+        py: Python<'_>,
+        object: &Bound<'_, PyAny>,
+        why: Option<Bound<'_, PyAny>>,
+        in_read: bool,
+    ) -> PyResult<()> {
+        let Some(why) = why else { return Ok(()) };
+        let reactor = self.core.get().reactor(py)?;
+        let name = intern!(py, "_disconnectSelectable");
+        reactor.call_method1(name, (object, why, in_read)).map(drop)
+    }
+}
+
+pub(crate) fn log_context_of(object: &Bound<'_, PyAny>) -> PyResult<Py<PyDict>> {
+    let py = object.py();
+    let system = match object.call_method0(intern!(py, "logPrefix")) {
+        Ok(prefix) => prefix,
+        Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => return Err(error),
+        Err(error) => {
+            twisted::report(py, "log_prefix", &error);
+            intern!(py, "(buggy logPrefix method)").clone().into_any()
+        }
+    };
+    twisted::log_context(py, &system).map(Bound::unbind)
+}
+
+/// Why a descriptor is to be disconnected, and whether reading said so.
+pub(crate) type Verdict<'py> = (Option<Bound<'py, PyAny>>, bool);
+
+/// `_doReadOrWrite` of Twisted's poll-like reactors, for one of Twisted's Python descriptors.
+fn deliver<'py>(
+    foreign: &Foreign,
+    object: &Bound<'py, PyAny>,
+    readiness: Readiness,
+) -> Verdict<'py> {
+    let py = object.py();
+    if lost(readiness) {
+        return hang_up(py, foreign.reading.get());
+    }
+    let mut in_read = false;
+    let attempt = || -> PyResult<Option<Bound<'py, PyAny>>> {
+        let names = twisted::names(py)?;
+        let number: i64 = object.call_method0(intern!(py, "fileno"))?.extract()?;
+        if number == -1 {
+            return Ok(Some(names.no_descriptor.bind(py).clone()));
+        }
+        let mut why = None;
+        if readiness.is_readable() && foreign.reading.get() {
+            in_read = true;
+            why = verdict(object.call_method0(intern!(py, "doRead"))?)?;
+        }
+        if why.is_none() && readiness.is_writable() && foreign.writing.get() {
+            in_read = false;
+            why = verdict(object.call_method0(intern!(py, "doWrite"))?)?;
+        }
+        Ok(why)
+    };
+    let mut attempt = attempt;
+    match attempt() {
+        Ok(why) => (why, in_read),
+        Err(error) => (Some(raised(py, error)), in_read),
+    }
+}
+
+/// Whether only the end of the connection is left to be told.
+pub(crate) fn lost(readiness: Readiness) -> bool {
+    let ended = readiness.is_hangup() || readiness.is_error() || readiness.is_invalid();
+    ended && !readiness.is_readable()
+}
+
+/// The reason for a hang-up: clean while reading (nothing is left to read), an error if not.
+pub(crate) fn hang_up(py: Python<'_>, reading: bool) -> Verdict<'_> {
+    let reason = twisted::names(py).map(|names| {
+        let reason = if reading { &names.connection_done } else { &names.connection_lost };
+        reason.bind(py).clone()
+    });
+    match reason {
+        Ok(reason) => (Some(reason), reading),
+        Err(error) => (Some(raised(py, error)), reading),
+    }
+}
+
+/// What `doRead` or `doWrite` returned, if it means the end.
+pub(crate) fn verdict(returned: Bound<'_, PyAny>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    if returned.is_none() {
+        return Ok(None);
+    }
+    Ok(if returned.is_truthy()? { Some(returned) } else { None })
+}
+
+/// Logs what a descriptor's method raised; the exception becomes the reason.
+pub(crate) fn raised(py: Python<'_>, error: PyErr) -> Bound<'_, PyAny> {
+    twisted::report(py, "callback", &error);
+    error.into_value(py).into_bound(py).into_any()
+}

@@ -1,0 +1,588 @@
+//! The native base of stream transports: `class Server(_ropewalk.Stream, tcp.Server)`.
+//!
+//! Hot methods are here and in [`crate::stream_io`]; cold ones are inherited from Twisted's class,
+//! which finds here the attributes it expects. State that Twisted keeps in instance attributes is
+//! kept natively and shown under the same names.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use pyo3::exceptions::{PyAttributeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::{PyTraverseError, PyVisit, intern};
+use ropewalk::os::{Interest, SourceFd, Token};
+use ropewalk::proto::WriteQueue;
+
+use crate::attached::Attached;
+use crate::chunk::Chunk;
+use crate::core::Core;
+use crate::sources::{Source, lend};
+use crate::twisted;
+
+/// The native part of a stream transport.
+#[pyclass(frozen, subclass, module = "ropewalk._ropewalk")]
+pub(crate) struct Stream {
+    state: Attached<State>,
+}
+
+pub(crate) struct State {
+    pub(crate) core: RefCell<Option<Py<Core>>>,
+    /// Where in the engine the stream is, while it reads or writes.
+    pub(crate) token: Cell<Option<Token>>,
+    pub(crate) descriptor: Descriptor,
+    pub(crate) protocol: RefCell<Option<Py<PyAny>>>,
+    pub(crate) producer: RefCell<Option<Py<PyAny>>>,
+    pub(crate) queue: RefCell<WriteQueue<Chunk>>,
+    /// What was assigned to `doRead` or `doWrite` on the instance (a connecting client does).
+    do_read: RefCell<Option<Py<PyAny>>>,
+    do_write: RefCell<Option<Py<PyAny>>>,
+    logstr: RefCell<Option<Py<PyAny>>>,
+    /// The logging context for `logstr`, made when it is first needed.
+    context: RefCell<Option<Py<PyDict>>>,
+    pub(crate) buffer_size: Cell<usize>,
+    pub(crate) flags: Flags,
+}
+
+/// The descriptor and who owns it: this object, until somebody asks for the Python socket.
+#[derive(Default)]
+pub(crate) struct Descriptor {
+    number: Cell<RawFd>,
+    owned: RefCell<Option<OwnedFd>>,
+    pub(crate) socket: RefCell<Option<Py<PyAny>>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Flags {
+    pub(crate) reading: Cell<bool>,
+    /// Whether the stream wants to write (it is in `getWriters`).
+    pub(crate) writing: Cell<bool>,
+    /// Whether the system took less than was offered, so that writability is waited for.
+    pub(crate) blocked: Cell<bool>,
+    /// Whether sending failed; told as the reason by the next dispatch.
+    pub(crate) send_failed: Cell<bool>,
+    /// Whether that failure was a reset. The failed send took the error from the socket, so a
+    /// read sees a clean end where there was none.
+    pub(crate) peer_reset: Cell<bool>,
+    /// Whether the next dispatch was asked for already.
+    pub(crate) ready_requested: Cell<bool>,
+    pub(crate) connected: Cell<bool>,
+    pub(crate) disconnected: Cell<bool>,
+    pub(crate) disconnecting: Cell<bool>,
+    pub(crate) write_disconnecting: Cell<bool>,
+    pub(crate) write_disconnected: Cell<bool>,
+    pub(crate) streaming_producer: Cell<bool>,
+    pub(crate) producer_paused: Cell<bool>,
+    pub(crate) tls: Cell<bool>,
+    /// Whether a subclass overrides `doRead`, `doWrite` or `logPrefix`.
+    pub(crate) class_reads: Cell<bool>,
+    pub(crate) class_writes: Cell<bool>,
+    class_logs: Cell<bool>,
+}
+
+impl Stream {
+    pub(crate) fn state<'py>(&'py self, py: Python<'py>) -> &'py State {
+        self.state.get(py)
+    }
+
+    pub(crate) fn is_reading(&self, py: Python<'_>) -> bool {
+        self.state.get(py).flags.reading.get()
+    }
+
+    pub(crate) fn is_writing(&self, py: Python<'_>) -> bool {
+        self.state.get(py).flags.writing.get()
+    }
+
+    /// Starts or stops reading.
+    pub(crate) fn set_reading(slf: &Bound<'_, Self>, reading: bool) -> PyResult<()> {
+        let flags = &slf.get().state.get(slf.py()).flags;
+        if flags.reading.replace(reading) == reading {
+            return Ok(());
+        }
+        Self::update(slf).inspect_err(|_| flags.reading.set(false))
+    }
+
+    /// Starts or stops writing. What is queued is sent at the end of this batch.
+    pub(crate) fn set_writing(slf: &Bound<'_, Self>, writing: bool) -> PyResult<()> {
+        let flags = &slf.get().state.get(slf.py()).flags;
+        if flags.writing.replace(writing) == writing {
+            return Ok(());
+        }
+        flags.blocked.set(false);
+        Self::update(slf).inspect_err(|_| flags.writing.set(false))
+    }
+
+    /// Tells the engine what the stream wants now. A stream that wants nothing is not in the
+    /// engine at all, so that nothing but its users keeps it alive.
+    pub(crate) fn update(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let state = slf.get().state.get(py);
+        let flags = &state.flags;
+        let core = state.core.borrow();
+        let Some(core) = core.as_ref() else { return Err(detached()) };
+        let engine = &core.get().state(py).engine;
+        if !flags.reading.get() && !flags.writing.get() {
+            let removed = state.token.take().and_then(|token| engine.remove(token));
+            drop(removed);
+            return Ok(());
+        }
+        let token = match state.token.get() {
+            Some(token) => token,
+            None => {
+                let fd = lend(state.descriptor.current(py)?)?;
+                let token = engine.insert(SourceFd::from(fd), Source::Stream(slf.clone().unbind()));
+                state.token.set(Some(token));
+                token
+            }
+        };
+        let waits = flags.writing.get() && (flags.blocked.get() || Self::python_writes(state));
+        let interest = Interest::NONE.with_readable(flags.reading.get()).with_writable(waits);
+        engine.set_interest(token, interest);
+        if flags.writing.get() && !waits {
+            engine.request_flush(token);
+        }
+        Ok(())
+    }
+
+    /// Whether `doRead` is Python's: of a subclass, or assigned on the instance.
+    pub(crate) fn python_reads(state: &State) -> bool {
+        state.flags.class_reads.get() || state.do_read.borrow().is_some()
+    }
+
+    /// Whether `doWrite` is Python's.
+    pub(crate) fn python_writes(state: &State) -> bool {
+        state.flags.class_writes.get() || state.do_write.borrow().is_some()
+    }
+
+    /// The context to push while this stream's callbacks run.
+    ///
+    /// The cached one fits while nothing but the default context is below it (`plain`).
+    pub(crate) fn log_context(slf: &Bound<'_, Self>, plain: bool) -> PyResult<Py<PyDict>> {
+        let py = slf.py();
+        let state = slf.get().state.get(py);
+        if state.flags.class_logs.get() || !plain {
+            return crate::host::log_context_of(slf.as_any());
+        }
+        if let Some(context) = state.context.borrow().as_ref() {
+            return Ok(context.clone_ref(py));
+        }
+        let context = crate::host::log_context_of(slf.as_any())?;
+        *state.context.borrow_mut() = Some(context.clone_ref(py));
+        Ok(context)
+    }
+
+    /// Closes the descriptor: through the Python socket if there is one, else right here.
+    fn close_descriptor(slf: &Bound<'_, Self>, orderly: bool) -> PyResult<()> {
+        let py = slf.py();
+        let descriptor = &slf.get().state.get(py).descriptor;
+        if descriptor.socket.borrow().is_some() {
+            slf.call_method1(intern!(py, "_closeSocket"), (orderly,))?;
+            let socket = descriptor.socket.take();
+            drop(socket);
+        } else if let Some(owned) = descriptor.owned.take() {
+            crate::stream_io::close(owned, orderly);
+        }
+        descriptor.number.set(NO_DESCRIPTOR);
+        Ok(())
+    }
+
+}
+
+impl State {
+    /// The protocol; an `AttributeError` once the connection is lost.
+    pub(crate) fn protocol<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let protocol = self.protocol.borrow();
+        let missing = || PyAttributeError::new_err("protocol");
+        protocol.as_ref().map(|protocol| protocol.bind(py).clone()).ok_or_else(missing)
+    }
+}
+
+const NO_DESCRIPTOR: RawFd = -1;
+
+fn detached() -> PyErr {
+    PyTypeError::new_err("this transport has no ropewalk reactor: its __init__ was not called")
+}
+
+impl Descriptor {
+    /// The number to use now: -1 once the program closed the socket behind our back.
+    pub(crate) fn current(&self, py: Python<'_>) -> PyResult<RawFd> {
+        let socket = self.socket.borrow();
+        match socket.as_ref() {
+            None => Ok(self.number.get()),
+            Some(socket) => {
+                let socket = socket.bind(py).clone();
+                socket.call_method0(intern!(py, "fileno"))?.extract()
+            }
+        }
+    }
+
+    fn exists(&self) -> bool {
+        self.socket.borrow().is_some() || self.owned.borrow().is_some()
+    }
+}
+
+#[pymethods]
+impl Stream {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(
+        _args: &Bound<'_, pyo3::types::PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> Self {
+        let descriptor = Descriptor { number: Cell::new(NO_DESCRIPTOR), ..Descriptor::default() };
+        Self {
+            state: Attached::new(State {
+                core: RefCell::default(),
+                token: Cell::new(None),
+                descriptor,
+                protocol: RefCell::default(),
+                producer: RefCell::default(),
+                queue: RefCell::new(WriteQueue::new()),
+                do_read: RefCell::default(),
+                do_write: RefCell::default(),
+                logstr: RefCell::default(),
+                context: RefCell::default(),
+                buffer_size: Cell::new(65536),
+                flags: Flags::default(),
+            }),
+        }
+    }
+
+    /// Ties the stream to a reactor's core.
+    #[pyo3(name = "_attach")]
+    fn attach(slf: &Bound<'_, Self>, core: &Bound<'_, Core>) -> PyResult<()> {
+        let py = slf.py();
+        let state = slf.get().state.get(py);
+        let old = state.core.replace(Some(core.clone().unbind()));
+        drop(old);
+        let class = slf.get_type();
+        let ours = py.get_type::<Self>();
+        let overridden = |name: &str| -> PyResult<bool> {
+            Ok(!class.getattr(name)?.is(&ours.getattr(name)?))
+        };
+        state.flags.class_reads.set(overridden("doRead")?);
+        state.flags.class_writes.set(overridden("doWrite")?);
+        state.flags.class_logs.set(overridden("logPrefix")?);
+        Ok(())
+    }
+
+    /// The Python socket on this stream's descriptor.
+    #[getter]
+    fn socket<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let descriptor = &slf.get().state.get(py).descriptor;
+        if let Some(socket) = descriptor.socket.borrow().as_ref() {
+            return Ok(socket.bind(py).clone());
+        }
+        let Some(number) = descriptor.owned.borrow().as_ref().map(AsRawFd::as_raw_fd) else {
+            return Err(PyAttributeError::new_err("socket"));
+        };
+        let socket = twisted::socket_from_descriptor(py, number)?;
+        // From here on the socket owns the descriptor.
+        if let Some(owned) = descriptor.owned.take() {
+            let _: RawFd = std::os::fd::IntoRawFd::into_raw_fd(owned);
+        }
+        *descriptor.socket.borrow_mut() = Some(socket.clone().unbind());
+        Ok(socket)
+    }
+
+    #[setter(socket)]
+    fn set_socket(&self, py: Python<'_>, socket: &Bound<'_, PyAny>) -> PyResult<()> {
+        let descriptor = &self.state.get(py).descriptor;
+        descriptor.number.set(socket.call_method0(intern!(py, "fileno"))?.extract()?);
+        let old = descriptor.socket.replace(Some(socket.clone().unbind()));
+        drop(old);
+        Ok(())
+    }
+
+    #[deleter(socket)]
+    fn del_socket(&self, py: Python<'_>) -> PyResult<()> {
+        let descriptor = &self.state.get(py).descriptor;
+        if !descriptor.exists() {
+            return Err(PyAttributeError::new_err("socket"));
+        }
+        let old = (descriptor.socket.take(), descriptor.owned.take());
+        descriptor.number.set(NO_DESCRIPTOR);
+        drop(old);
+        Ok(())
+    }
+
+    /// The descriptor's number, or -1 when there is none any more.
+    fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
+        self.state.get(py).descriptor.current(py)
+    }
+
+    #[getter]
+    fn protocol<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.state.get(py).protocol(py)
+    }
+
+    #[setter(protocol)]
+    fn set_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
+        let old = self.state.get(py).protocol.replace(Some(protocol));
+        drop(old);
+    }
+
+    #[deleter(protocol)]
+    fn del_protocol(&self, py: Python<'_>) {
+        let old = self.state.get(py).protocol.take();
+        drop(old);
+    }
+
+    #[getter]
+    fn producer(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.state.get(py).producer.borrow().as_ref().map(|producer| producer.clone_ref(py))
+    }
+
+    #[setter(producer)]
+    fn set_producer(&self, py: Python<'_>, producer: Option<Py<PyAny>>) {
+        let old = self.state.get(py).producer.replace(producer);
+        drop(old);
+    }
+
+    #[getter]
+    fn logstr<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        let logstr = self.state.get(py).logstr.borrow();
+        match logstr.as_ref() {
+            Some(logstr) => logstr.bind(py).clone(),
+            None => intern!(py, "Uninitialized").clone().into_any(),
+        }
+    }
+
+    #[setter(logstr)]
+    fn set_logstr(&self, py: Python<'_>, logstr: Py<PyAny>) {
+        let state = self.state.get(py);
+        let old = (state.logstr.replace(Some(logstr)), state.context.take());
+        drop(old);
+    }
+
+    /// The prefix of log lines while this stream's callbacks run.
+    #[pyo3(name = "logPrefix")]
+    fn log_prefix<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.logstr(py)
+    }
+
+    #[getter(doRead)]
+    fn get_do_read<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let assigned = slf.get().state.get(py).do_read.borrow().as_ref().map(|f| f.clone_ref(py));
+        assigned.map_or_else(|| slf.getattr(intern!(py, "_doRead")), |f| Ok(f.into_bound(py)))
+    }
+
+    #[setter(doRead)]
+    fn set_do_read(&self, py: Python<'_>, method: Py<PyAny>) {
+        let old = self.state.get(py).do_read.replace(Some(method));
+        drop(old);
+    }
+
+    #[deleter(doRead)]
+    fn del_do_read(&self, py: Python<'_>) -> PyResult<()> {
+        let old = self.state.get(py).do_read.take();
+        old.map(drop).ok_or_else(|| PyAttributeError::new_err("doRead"))
+    }
+
+    #[getter(doWrite)]
+    fn get_do_write<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let assigned = slf.get().state.get(py).do_write.borrow().as_ref().map(|f| f.clone_ref(py));
+        assigned.map_or_else(|| slf.getattr(intern!(py, "_doWrite")), |f| Ok(f.into_bound(py)))
+    }
+
+    #[setter(doWrite)]
+    fn set_do_write(&self, py: Python<'_>, method: Py<PyAny>) {
+        let old = self.state.get(py).do_write.replace(Some(method));
+        drop(old);
+    }
+
+    #[deleter(doWrite)]
+    fn del_do_write(&self, py: Python<'_>) -> PyResult<()> {
+        let old = self.state.get(py).do_write.take();
+        old.map(drop).ok_or_else(|| PyAttributeError::new_err("doWrite"))
+    }
+
+    #[getter(bufferSize)]
+    fn buffer_size(&self, py: Python<'_>) -> usize {
+        self.state.get(py).buffer_size.get()
+    }
+
+    #[setter(bufferSize)]
+    fn set_buffer_size(&self, py: Python<'_>, size: usize) {
+        self.state.get(py).buffer_size.set(size);
+    }
+
+    /// Twisted's send-immediately buffer: empty here, for all that is unsent is in one queue.
+    #[getter(dataBuffer)]
+    fn data_buffer<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, b"")
+    }
+
+    /// How much of `dataBuffer` is sent.
+    #[getter]
+    fn offset(&self) -> usize {
+        0
+    }
+
+    /// What is unsent, chunk by chunk.
+    #[getter(_tempDataBuffer)]
+    fn unsent<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let queue = self.state.get(py).queue.borrow();
+        let chunks: Vec<_> = queue.slices().map(|slice| PyBytes::new(py, slice)).collect();
+        drop(queue);
+        PyList::new(py, chunks)
+    }
+
+    /// How much is unsent, in bytes.
+    #[getter(_tempDataLen)]
+    fn unsent_length(&self, py: Python<'_>) -> usize {
+        self.state.get(py).queue.borrow().len()
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: this is `__traverse__`.
+        let state = unsafe { self.state.get_in_traverse() };
+        if let Ok(core) = state.core.try_borrow() {
+            visit.call(core.as_ref())?;
+        }
+        if let Ok(context) = state.context.try_borrow() {
+            visit.call(context.as_ref())?;
+        }
+        let slots = [
+            &state.descriptor.socket,
+            &state.protocol,
+            &state.producer,
+            &state.do_read,
+            &state.do_write,
+            &state.logstr,
+        ];
+        for slot in slots {
+            if let Ok(value) = slot.try_borrow() {
+                visit.call(value.as_ref())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let state = self.state.get(py);
+        let released = (
+            (state.core.take(), state.context.take(), state.descriptor.socket.take()),
+            (state.protocol.take(), state.producer.take(), state.logstr.take()),
+            (state.do_read.take(), state.do_write.take()),
+        );
+        drop(released);
+    }
+}
+
+/// Attributes that are flags: shown as `bool`, taken as anything with a truth value.
+macro_rules! flag {
+    ($($get:ident $set:ident $name:literal $field:ident),+ $(,)?) => {
+        #[pymethods]
+        impl Stream {
+            $(
+                #[getter($name)]
+                fn $get(&self, py: Python<'_>) -> bool {
+                    self.state.get(py).flags.$field.get()
+                }
+
+                #[setter($name)]
+                fn $set(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+                    self.state.get(py).flags.$field.set(value.is_truthy()?);
+                    Ok(())
+                }
+            )+
+        }
+    };
+}
+
+flag! {
+    get_connected set_connected "connected" connected,
+    get_disconnected set_disconnected "disconnected" disconnected,
+    get_disconnecting set_disconnecting "disconnecting" disconnecting,
+    get_write_disconnecting set_write_disconnecting "_writeDisconnecting" write_disconnecting,
+    get_write_disconnected set_write_disconnected "_writeDisconnected" write_disconnected,
+    get_streaming_producer set_streaming_producer "streamingProducer" streaming_producer,
+    get_producer_paused set_producer_paused "producerPaused" producer_paused,
+    get_tls set_tls "TLS" tls,
+}
+
+#[pymethods]
+impl Stream {
+    /// Starts reading.
+    #[pyo3(name = "startReading")]
+    fn start_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::set_reading(slf, true)
+    }
+
+    /// Stops reading: no event reaches the stream until it reads or writes again.
+    #[pyo3(name = "stopReading")]
+    fn stop_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::set_reading(slf, false)
+    }
+
+    /// Asks for what is queued to be sent, and for what has to follow.
+    #[pyo3(name = "startWriting")]
+    fn start_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::set_writing(slf, true)
+    }
+
+    /// Stops writing; what is queued stays queued.
+    #[pyo3(name = "stopWriting")]
+    fn stop_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::set_writing(slf, false)
+    }
+
+    /// `IPushProducer.pauseProducing`.
+    #[pyo3(name = "pauseProducing")]
+    fn pause_producing(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::set_reading(slf, false)
+    }
+
+    /// `IPushProducer.resumeProducing`: reads again, unless the stream is going away.
+    #[pyo3(name = "resumeProducing")]
+    fn resume_producing(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let flags = &slf.get().state.get(slf.py()).flags;
+        if flags.connected.get() && !flags.disconnecting.get() {
+            return Self::set_reading(slf, true);
+        }
+        Ok(())
+    }
+
+    /// The connection ended: tells the producer and the protocol, once, and lets go of both.
+    #[pyo3(name = "connectionLost")]
+    fn connection_lost(slf: &Bound<'_, Self>, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let state = slf.get().state.get(py);
+        if !state.descriptor.exists() {
+            return Ok(());
+        }
+        state.flags.disconnected.set(true);
+        state.flags.connected.set(false);
+        let producer = state.producer.borrow().as_ref().map(|producer| producer.clone_ref(py));
+        if let Some(producer) = producer {
+            producer.call_method0(py, intern!(py, "stopProducing"))?;
+            let old = state.producer.take();
+            drop(old);
+        }
+        Self::set_reading(slf, false)?;
+        Self::set_writing(slf, false)?;
+        let aborted = twisted::names(py)?.connection_aborted.bind(py);
+        let aborted = reason.call_method1(intern!(py, "check"), (aborted,))?.is_truthy()?;
+        Self::close_descriptor(slf, !aborted)?;
+        let unsent = state.queue.replace(WriteQueue::new());
+        drop(unsent);
+        let Some(protocol) = state.protocol.take() else {
+            return Err(PyAttributeError::new_err("protocol"));
+        };
+        protocol.call_method1(py, intern!(py, "connectionLost"), (reason,)).map(drop)
+    }
+}
+
+impl Stream {
+    /// A stream that owns `fd` itself, for a connection just accepted.
+    pub(crate) fn adopt(&self, py: Python<'_>, fd: OwnedFd) {
+        let descriptor = &self.state.get(py).descriptor;
+        descriptor.number.set(fd.as_raw_fd());
+        let old = descriptor.owned.replace(Some(fd));
+        drop(old);
+    }
+}

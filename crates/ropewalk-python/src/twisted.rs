@@ -1,0 +1,120 @@
+//! The names of Twisted that native code uses, looked up once.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PyType};
+use pyo3::intern;
+
+/// Objects of Twisted's modules, fetched when the first reactor is made.
+pub(crate) struct Names {
+    pub(crate) connection_done: Py<PyAny>,
+    pub(crate) connection_lost: Py<PyAny>,
+    pub(crate) no_descriptor: Py<PyAny>,
+    pub(crate) connection_aborted: Py<PyAny>,
+    pub(crate) log_context_interface: Py<PyAny>,
+    /// The module `twisted.python.context`, whose tracker a program may replace.
+    context: Py<PyAny>,
+    /// The module `ropewalk._failures`: reporting, in Python where failures are made.
+    failures: Py<PyAny>,
+    base_delayed_call: Py<PyType>,
+    runtime_seconds: Py<PyAny>,
+    errors: Py<PyAny>,
+}
+
+static NAMES: PyOnceLock<Names> = PyOnceLock::new();
+
+/// Twisted's names; imports Twisted the first time.
+pub(crate) fn names(py: Python<'_>) -> PyResult<&'static Names> {
+    NAMES.get_or_try_init(py, || load(py))
+}
+
+fn load(py: Python<'_>) -> PyResult<Names> {
+    let main = py.import("twisted.internet.main")?;
+    let errors = py.import("twisted.internet.error")?;
+    let base = py.import("twisted.internet.base")?;
+    Ok(Names {
+        connection_done: main.getattr("CONNECTION_DONE")?.unbind(),
+        connection_lost: main.getattr("CONNECTION_LOST")?.unbind(),
+        no_descriptor: py.import("twisted.internet.posixbase")?.getattr("_NO_FILEDESC")?.unbind(),
+        connection_aborted: errors.getattr("ConnectionAborted")?.unbind(),
+        log_context_interface: py.import("twisted.python.log")?.getattr("ILogContext")?.unbind(),
+        context: py.import("twisted.python.context")?.into_any().unbind(),
+        failures: py.import("ropewalk._failures")?.into_any().unbind(),
+        base_delayed_call: base.getattr("DelayedCall")?.cast_into::<PyType>()?.unbind(),
+        runtime_seconds: base.getattr("runtimeSeconds")?.unbind(),
+        errors: errors.into_any().unbind(),
+    })
+}
+
+/// An error of `twisted.internet.error`, raised as the bare class.
+pub(crate) fn error_class(py: Python<'_>, name: &str) -> PyErr {
+    let raise = || -> PyResult<PyErr> {
+        let class = names(py)?.errors.bind(py).getattr(name)?;
+        Ok(PyErr::from_type(class.cast_into::<PyType>()?, ()))
+    };
+    raise().unwrap_or_else(|error| error)
+}
+
+/// `twisted.internet.base.DelayedCall`.
+pub(crate) fn base_delayed_call(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    Ok(names(py)?.base_delayed_call.bind(py))
+}
+
+/// `twisted.internet.base.DelayedCall.debug`.
+pub(crate) fn delayed_call_debug(py: Python<'_>) -> PyResult<bool> {
+    base_delayed_call(py)?.getattr(intern!(py, "debug"))?.is_truthy()
+}
+
+/// `twisted.python.runtime.seconds`, the clock of a reactor nobody gave another.
+pub(crate) fn runtime_seconds(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    Ok(names(py)?.runtime_seconds.bind(py).clone())
+}
+
+/// A Python socket that takes over the descriptor `number`.
+pub(crate) fn socket_from_descriptor(py: Python<'_>, number: i32) -> PyResult<Bound<'_, PyAny>> {
+    let make = names(py)?.failures.bind(py).getattr(intern!(py, "socket_from_descriptor"))?;
+    make.call1((number,))
+}
+
+/// The stack of logging contexts of this thread: `twisted.python.context`'s list of dicts.
+pub(crate) fn context_stack(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
+    let tracker = names(py)?.context.bind(py).getattr(intern!(py, "theContextTracker"))?;
+    let current = tracker.call_method0(intern!(py, "currentContext"))?;
+    Ok(current.getattr(intern!(py, "contexts"))?.cast_into::<PyList>()?)
+}
+
+/// The context that `log.callWithLogger` would push: the current one with another `system`.
+pub(crate) fn log_context<'py>(
+    py: Python<'py>,
+    system: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let names = names(py)?;
+    let interface = names.log_context_interface.bind(py);
+    let current = names.context.bind(py).call_method1(intern!(py, "get"), (interface,))?;
+    let context = current.call_method0(intern!(py, "copy"))?;
+    context.set_item(intern!(py, "system"), system)?;
+    let pushed = PyDict::new(py);
+    pushed.set_item(interface, context)?;
+    Ok(pushed)
+}
+
+/// Reports `error` through `ropewalk._failures.<how>`, which logs it as Twisted does.
+pub(crate) fn report(py: Python<'_>, how: &str, error: &PyErr) {
+    let reported = names(py)
+        .and_then(|names| names.failures.bind(py).call_method1(how, (error.value(py),)));
+    if let Err(second) = reported {
+        // Logging itself failed: all that is left is the interpreter's own report.
+        second.write_unraisable(py, None);
+    }
+}
+
+/// Reports `error` of a timed call, with the stack that scheduled it where it was kept.
+pub(crate) fn report_timed_call(py: Python<'_>, error: &PyErr, creator: Option<Py<PyAny>>) {
+    let reported = names(py).and_then(|names| {
+        let failures = names.failures.bind(py);
+        failures.call_method1(intern!(py, "timed_call"), (error.value(py), creator))
+    });
+    if let Err(second) = reported {
+        second.write_unraisable(py, None);
+    }
+}

@@ -1,0 +1,159 @@
+"""What all of ropewalk's reactors share: Twisted's base class around a native core.
+
+The class keeps the plain layout of a Python object, for Twisted's own tests exchange the
+``__class__`` and ``__dict__`` of reactors; everything native hangs off ``self._core``.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import error
+from twisted.internet.base import _log
+from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.posixbase import PosixReactorBase
+from zope.interface import implementer
+
+from ropewalk import _ropewalk, tcp
+from ropewalk._waker import Waker
+
+
+@implementer(IReactorFDSet)
+class RopewalkReactor(PosixReactorBase):
+    """A Twisted reactor whose loop, timers, thread calls and TCP are native.
+
+    Triggers, the thread pool, resolvers, signals, processes, UDP, UNIX sockets and TLS are
+    Twisted's own, running on this reactor's descriptor set.
+    """
+
+    #: The name of the poller; each reactor's module sets it.
+    _pollerName: str
+
+    def __init__(self) -> None:
+        self._core = _ropewalk.Core(self._pollerName)
+        self._core.set_reactor(self)
+        super().__init__()
+        # A bound native method costs half of a Python method that calls it. What a subclass
+        # overrides stays as it is.
+        for name in ("callLater", "callFromThread"):
+            if getattr(type(self), name) is getattr(RopewalkReactor, name):
+                self.__dict__[name] = getattr(self._core, name)
+
+    @property
+    def poller(self) -> str:
+        """The name of the poller this reactor waits in."""
+        return self._core.poller
+
+    def _wakerFactory(self) -> Waker:
+        return Waker(self._core)
+
+    # The loop
+
+    def mainLoop(self) -> None:
+        """Turn until the reactor is stopped or crashed."""
+        self._core.main_loop()
+        _log.info("Main loop terminated.")
+
+    def runUntilCurrent(self) -> None:
+        """Make the queued thread calls and the due delayed calls; shut down if asked to."""
+        self._core.run_until_current()
+
+    def timeout(self) -> float | None:
+        """Seconds until the next delayed call is due, or None without any."""
+        return self._core.timeout()
+
+    def doIteration(self, delay: float | None) -> None:
+        """Wait at most ``delay`` seconds (None: without limit) and dispatch what is ready."""
+        self._core.do_iteration(delay)
+
+    doPoll = doIteration
+
+    # IReactorTime, IReactorFromThreads
+
+    def callLater(
+        self, delay: float, callable: Callable[..., Any], *args: object, **kw: object
+    ) -> Any:
+        """See twisted.internet.interfaces.IReactorTime.callLater."""
+        return self._core.callLater(delay, callable, *args, **kw)
+
+    def getDelayedCalls(self) -> list[Any]:
+        """See twisted.internet.interfaces.IReactorTime.getDelayedCalls."""
+        return self._core.getDelayedCalls()
+
+    def callFromThread(self, f: Callable[..., Any], *args: object, **kwargs: object) -> None:
+        """See twisted.internet.interfaces.IReactorFromThreads.callFromThread."""
+        self._core.callFromThread(f, *args, **kwargs)
+
+    # IReactorFDSet
+
+    def addReader(self, reader: Any) -> None:
+        """See twisted.internet.interfaces.IReactorFDSet.addReader."""
+        self._core.addReader(reader)
+
+    def addWriter(self, writer: Any) -> None:
+        """See twisted.internet.interfaces.IReactorFDSet.addWriter."""
+        self._core.addWriter(writer)
+
+    def removeReader(self, reader: Any) -> None:
+        """See twisted.internet.interfaces.IReactorFDSet.removeReader."""
+        self._core.removeReader(reader)
+
+    def removeWriter(self, writer: Any) -> None:
+        """See twisted.internet.interfaces.IReactorFDSet.removeWriter."""
+        self._core.removeWriter(writer)
+
+    def getReaders(self) -> list[Any]:
+        """See twisted.internet.interfaces.IReactorFDSet.getReaders."""
+        return self._core.getReaders()
+
+    def getWriters(self) -> list[Any]:
+        """See twisted.internet.interfaces.IReactorFDSet.getWriters."""
+        return self._core.getWriters()
+
+    def removeAll(self) -> list[Any]:
+        """See twisted.internet.interfaces.IReactorFDSet.removeAll."""
+        return self._removeAll(self.getReaders(), self.getWriters())
+
+    # IReactorTCP, IReactorSocket
+
+    def listenTCP(
+        self, port: Any, factory: Any, backlog: int = 50, interface: str = ""
+    ) -> tcp.Port:
+        """See twisted.internet.interfaces.IReactorTCP.listenTCP."""
+        listener = tcp.Port(port, factory, backlog, interface, self)
+        listener.startListening()
+        return listener
+
+    def connectTCP(
+        self,
+        host: str,
+        port: Any,
+        factory: Any,
+        timeout: float | None = 30.0,
+        bindAddress: Any = None,
+    ) -> tcp.Connector:
+        """See twisted.internet.interfaces.IReactorTCP.connectTCP."""
+        connector = tcp.Connector(host, port, factory, timeout, bindAddress, self)
+        connector.connect()
+        return connector
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
+        """See twisted.internet.interfaces.IReactorSocket.adoptStreamPort."""
+        if addressFamily not in _INTERNET:
+            return super().adoptStreamPort(fileDescriptor, addressFamily, factory)
+        listener = tcp.Port._fromListeningDescriptor(self, fileDescriptor, addressFamily, factory)
+        listener.startListening()
+        return listener
+
+    def adoptStreamConnection(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
+        """See twisted.internet.interfaces.IReactorSocket.adoptStreamConnection."""
+        if addressFamily not in self._supportedAddressFamilies:
+            raise error.UnsupportedAddressFamily(addressFamily)
+        if addressFamily not in _INTERNET:
+            return super().adoptStreamConnection(fileDescriptor, addressFamily, factory)
+        return tcp.Server._fromConnectedSocket(fileDescriptor, addressFamily, factory, self)
+
+
+_INTERNET = (socket.AF_INET, socket.AF_INET6)

@@ -1,0 +1,99 @@
+"""TCP transports: Twisted's classes with a native base in front of them.
+
+What runs per event is native (:class:`ropewalk._ropewalk.Stream`); what runs once per connection
+and what nobody calls often is inherited from :mod:`twisted.internet.tcp`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import _newtls, address, tcp
+from twisted.internet.abstract import FileDescriptor
+
+from ropewalk import _ropewalk
+
+__all__ = ["Client", "Connection", "Connector", "Port", "Server"]
+
+
+class _BelowTLS:
+    """The methods by which a TLS layer reaches the connection below it."""
+
+    write = _ropewalk.Stream._writeBelowTLS
+    writeSequence = _ropewalk.Stream._writeSequenceBelowTLS
+    loseConnection = FileDescriptor.loseConnection
+    registerProducer = FileDescriptor.registerProducer
+    unregisterProducer = FileDescriptor.unregisterProducer
+
+
+class Connection(_ropewalk.Stream, tcp.Connection):
+    """What accepted and outgoing connections share."""
+
+    def __init__(self, skt: Any, protocol: Any, reactor: Any = None) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        self.reactor = reactor
+        self._attach(reactor._core)
+        skt.setblocking(False)
+        self.socket = skt
+        self.protocol = protocol
+
+    def startTLS(self, ctx: Any, normal: bool = True) -> None:
+        """See twisted.internet.interfaces.ITLSTransport.startTLS."""
+        _newtls.startTLS(self, ctx, normal, _BelowTLS)
+
+
+class Server(Connection, tcp.Server):
+    """A connection that a listening port accepted."""
+
+    _base = Connection
+
+    def __init__(
+        self,
+        sock: Any,
+        protocol: Any,
+        client: tuple[Any, ...],
+        server: Any,
+        sessionno: int,
+        reactor: Any,
+    ) -> None:
+        Connection.__init__(self, sock, protocol, reactor)
+        if len(client) == 4:
+            self._addressType = address.IPv6Address
+        self.client = client
+        self.hostname = client[0]
+        self.server = server
+        self.sessionno = sessionno
+        self.logstr = f"{self._getLogPrefix(protocol)},{sessionno},{self.hostname}"
+        if server is not None:
+            name = protocol.__class__.__name__
+            self.repstr = f"<{name} #{sessionno} on {server._realPortNumber}>"
+        self.startReading()
+        self.connected = True
+
+
+class Client(Connection, tcp.Client):
+    """A connection that a connector makes."""
+
+    _base = Connection
+    _commonConnection = Connection
+
+    # Twisted's classes name these two through the class above; here `Connection` stands in front.
+    __init__ = tcp.Client.__init__
+    connectionLost = tcp.Client.connectionLost
+
+    def _collectSocketDetails(self) -> None:
+        del self.socket
+
+
+class Port(tcp.Port):
+    """A port whose connections are native."""
+
+    transport = Server
+
+
+class Connector(tcp.Connector):
+    """A connector whose connections are native."""
+
+    def _makeTransport(self) -> Client:
+        return Client(self.host, self.port, self.bindAddress, self, self.reactor)
