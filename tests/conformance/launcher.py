@@ -1,0 +1,95 @@
+"""Runs trial in this process, records every test, and can point Twisted's builders at a reactor.
+
+    python launcher.py PLAN.json
+
+The plan is made by `suite.py`; `TrialRun` there says what it holds. Twisted stays unmodified: the
+reactors of its reactor-parametrised tests are a class attribute, which must be set before the test
+modules are imported.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import unittest
+from pathlib import Path
+
+from twisted.python.usage import UsageError
+from twisted.scripts import trial
+from twisted.trial._asyncrunner import _iterateTests
+from twisted.trial._dist.distreporter import DistReporter
+from twisted.trial._dist.disttrial import DistTrialRunner
+
+
+def main(plan_path: str) -> int:
+    """Run what the plan says and return trial's exit status."""
+    plan = json.loads(Path(plan_path).read_text())
+    config = trial.Options()
+    try:
+        # This installs the reactor that `--reactor` names.
+        config.parseOptions(plan["arguments"])
+    except UsageError as error:
+        raise SystemExit(f"trial: {error}") from error
+    if plan["builder_reactor"] is not None:
+        from twisted.internet.test.reactormixins import ReactorBuilder
+
+        ReactorBuilder._reactors = [plan["builder_reactor"]]
+
+    from recorder import Record, recording_reporter
+
+    record = Record(Path(plan["record"]))
+    config["reporter"] = recording_reporter(record)
+    trial._initialDebugSetup(config)
+    runner = trial._makeRunner(config)
+    if isinstance(runner, DistTrialRunner):
+        # The parent of workers holds a test's results back until it has ended.
+        runner._distReporterFactory = early_starts(record)
+        runner._driveWorker = drive_worker(record)
+    suite = without(trial._getSuite(config), set(plan["exclude"]))
+    record.collected(suite.countTestCases())
+    result = runner.run(suite)
+    record.finished()
+    return 0 if result.wasSuccessful() else 1
+
+
+def without(suite: unittest.TestSuite, excluded: set[str]) -> unittest.TestSuite:
+    """The suite without the tests of the given ids."""
+    if not excluded:
+        return suite
+    kept = [case for case in _iterateTests(suite) if case.id() not in excluded]
+    return type(suite)(kept)
+
+
+def early_starts(record) -> type[DistReporter]:
+    """A reporter for the parent of workers that records a start when it happens."""
+
+    class EarlyStarts(DistReporter):
+        def startTest(self, test) -> None:
+            record.started(test.id())
+            super().startTest(test)
+
+    return EarlyStarts
+
+
+def drive_worker(record):
+    """How the parent gives tests to one worker, until there are none or the worker has died.
+
+    Trial's own goes on giving tests to a dead worker, which fails every one of them.
+    """
+
+    async def drive(result, cases, worker) -> None:
+        for case in cases:
+            try:
+                await worker.run(case, result)
+            except Exception as error:
+                record.died(case.id(), f"{type(error).__name__}: {error}")
+                return
+
+    return drive
+
+
+if __name__ == "__main__":
+    # Tests look at sys.argv and at the search path: both as `trial` itself would have them.
+    plan_argument = sys.argv[1]
+    sys.argv = ["trial"]
+    sys.exit(main(plan_argument))
