@@ -12,12 +12,14 @@ from typing import Any
 
 from twisted.internet import error
 from twisted.internet.base import _log
-from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet
 from twisted.internet.posixbase import PosixReactorBase
-from zope.interface import implementer
+from zope.interface import classImplements, implementer
 
 from ropewalk import _ropewalk, tcp
 from ropewalk._waker import Waker
+
+classImplements(_ropewalk.DelayedCall, IDelayedCall)
 
 
 @implementer(IReactorFDSet)

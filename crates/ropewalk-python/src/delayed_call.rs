@@ -289,10 +289,8 @@ impl DelayedCall {
     }
 
     #[getter]
-    fn _repr(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let text = self.state.get(py).last_repr.borrow();
-        let missing = || PyAttributeError::new_err("_repr");
-        text.as_ref().map(|text| text.clone_ref(py)).ok_or_else(missing)
+    fn _repr(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.state.get(py).last_repr.borrow().as_ref().map(|text| text.clone_ref(py))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {

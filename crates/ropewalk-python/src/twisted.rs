@@ -101,7 +101,7 @@ pub(crate) fn log_context<'py>(
 /// Reports `error` through `ropewalk._failures.<how>`, which logs it as Twisted does.
 pub(crate) fn report(py: Python<'_>, how: &str, error: &PyErr) {
     let reported = names(py)
-        .and_then(|names| names.failures.bind(py).call_method1(how, (error.value(py),)));
+        .and_then(|names| names.failures.bind(py).call_method1(how, (exception(py, error),)));
     if let Err(second) = reported {
         // Logging itself failed: all that is left is the interpreter's own report.
         second.write_unraisable(py, None);
@@ -112,9 +112,14 @@ pub(crate) fn report(py: Python<'_>, how: &str, error: &PyErr) {
 pub(crate) fn report_timed_call(py: Python<'_>, error: &PyErr, creator: Option<Py<PyAny>>) {
     let reported = names(py).and_then(|names| {
         let failures = names.failures.bind(py);
-        failures.call_method1(intern!(py, "timed_call"), (error.value(py), creator))
+        failures.call_method1(intern!(py, "timed_call"), (exception(py, error), creator))
     });
     if let Err(second) = reported {
         second.write_unraisable(py, None);
     }
+}
+
+/// The exception with its traceback, which CPython 3.11 and older keep beside the object.
+fn exception(py: Python<'_>, error: &PyErr) -> Py<PyAny> {
+    error.clone_ref(py).into_value(py).into_any()
 }
