@@ -150,6 +150,11 @@ impl StreamState {
         self.phase == Phase::Disconnecting
     }
 
+    /// Whether the stream waits for [`abort_due`](Self::abort_due).
+    pub fn is_aborting(&self) -> bool {
+        self.phase == Phase::Aborting
+    }
+
     /// Whether the program paused reading.
     pub fn is_paused(&self) -> bool {
         self.read == ReadSide::Paused

@@ -136,6 +136,11 @@ impl<C> WriteQueue<C> {
         self.paused = false;
     }
 
+    /// Whether a [`push`](Self::push) of `length` bytes now would copy them and drop the chunk.
+    pub const fn copies(&self, length: usize) -> bool {
+        length == 0 || (length <= Self::COPY_LIMIT && self.first.is_some())
+    }
+
     /// Gives every chunk that is not copied, oldest first: for a collector that traces them.
     pub fn chunks(&self) -> impl Iterator<Item = &C> {
         self.segments().filter_map(|segment| match segment {
@@ -163,10 +168,11 @@ impl<C> WriteQueue<C> {
 
 impl<C: AsRef<[u8]>> WriteQueue<C> {
     /// Appends `chunk`, of which nothing is copied unless it is small and there is data before it;
-    /// then it is dropped before this returns.
+    /// then it is dropped before this returns. A caller that must not have it dropped here asks
+    /// [`copies`](Self::copies) first and uses [`push_copy`](Self::push_copy).
     pub fn push(&mut self, chunk: C) -> Flow {
         let bytes = chunk.as_ref();
-        if bytes.len() <= Self::COPY_LIMIT && (self.first.is_some() || bytes.is_empty()) {
+        if self.copies(bytes.len()) {
             return self.push_copy(bytes);
         }
         self.len += bytes.len();
