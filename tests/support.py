@@ -1,0 +1,76 @@
+"""Scenarios in child processes, for tests that compare a ropewalk reactor with Twisted's."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SCENARIOS = ROOT / "tests" / "scenarios"
+BIN = Path(sys.executable).parent
+
+#: The --reactor names of the reactors under test, and of Twisted's that says what is right.
+BASELINES = {"ropewalk-epoll": "epoll", "ropewalk-poll": "poll"}
+REACTORS = list(BASELINES)
+
+
+def run_scenario(
+    script: str, reactor: str, *arguments: str, prefix: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Run a script of tests/scenarios on the named reactor and return what it printed."""
+    command = [*prefix, sys.executable, str(SCENARIOS / f"{script}.py"), reactor, *arguments]
+    child = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90
+    )
+    assert child.returncode == 0, f"{command} ended with {child.returncode}:\n{child.stderr}"
+    assert child.stdout, f"{command} printed nothing:\n{child.stderr}"
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+@functools.cache
+def baseline_of(
+    script: str, reactor: str, *arguments: str, prefix: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """What the scenario gives on Twisted's reactor that `reactor` replaces."""
+    return run_scenario(script, BASELINES[reactor], *arguments, prefix=prefix)
+
+
+def assert_same(
+    script: str, reactor: str, *arguments: str, prefix: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The scenario records the same events on both reactors and leaves no descriptor."""
+    expected = baseline_of(script, reactor, *arguments, prefix=prefix)
+    assert len(expected["events"]) > 1, "a scenario without events shows nothing"
+    assert not any(str(e[0]).startswith("scenario ") for e in expected["events"]), expected
+    found = run_scenario(script, reactor, *arguments, prefix=prefix)
+    assert found["events"] == expected["events"]
+    assert found["sockets_left"] == 0
+    assert found["descriptors_left"] <= expected["descriptors_left"]
+    return found
+
+
+def own_descriptors() -> dict[int, str]:
+    """The open descriptors of this process and what they refer to."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            pass  # the directory's own descriptor
+    return found
+
+
+def own_children() -> set[int]:
+    """The processes that this one started and has not waited for."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found |= {int(word) for word in (task / "children").read_text().split()}
+        except FileNotFoundError:
+            pass  # a thread that has just ended
+    return found

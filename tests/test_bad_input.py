@@ -1,0 +1,27 @@
+"""What a program or a peer does wrong ends as it does on Twisted's own reactor."""
+
+import pytest
+
+from support import assert_same
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "closing_callbacks",
+        "connect_errors",
+        "lifecycle_errors",
+        "listen_errors",
+        "raising_callbacks",
+        "resets",
+        "timer_misuse",
+        "transport_misuse",
+    ],
+)
+def test_ends_as_on_twisteds_reactor(scenario: str, reactor_name: str) -> None:
+    assert_same(scenario, reactor_name)
+
+
+def test_accepting_survives_a_full_descriptor_table(reactor_name: str) -> None:
+    found = assert_same("descriptor_exhaustion", reactor_name, prefix=("prlimit", "--nofile=64:"))
+    assert found["figures"]["cpu_seconds_while_full"] < 0.25

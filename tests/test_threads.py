@@ -1,0 +1,12 @@
+"""Reactors in threads that are not the main one."""
+
+import pytest
+
+from support import baseline_of, run_scenario
+
+
+@pytest.mark.parametrize("how_many", ["one", "two"])
+def test_reactors_serve_and_take_calls_in_their_threads(reactor_name: str, how_many: str) -> None:
+    found = run_scenario("threads", reactor_name, how_many)
+    assert found["events"] == baseline_of("threads", reactor_name, how_many)["events"]
+    assert found["sockets_left"] == 0
