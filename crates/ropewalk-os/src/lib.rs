@@ -1,1 +1,21 @@
-//! Part of ropewalk.
+//! The kernel seam of ropewalk: pollers, the registry of sources, waker, sockets, signals.
+//!
+//! All `unsafe` of the Rust face is here (see SAFETY.md). It knows system calls, descriptors and
+//! `errno`; it does not know callbacks, timers, protocols, TLS or Python.
+
+mod events;
+mod interest;
+mod poller;
+mod registry;
+mod signal;
+pub mod socket;
+mod token;
+mod waker;
+
+pub use events::{Event, Events};
+pub use interest::{Interest, Readiness};
+pub use poller::{Capabilities, Poller, PollerKind, UnknownPoller};
+pub use registry::{Registry, SourceFd};
+pub use signal::SignalSet;
+pub use token::Token;
+pub use waker::Waker;

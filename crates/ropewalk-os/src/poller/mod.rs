@@ -1,0 +1,234 @@
+//! The poller contract, and the choice of one at run time.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::{Events, Interest, Token};
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod epoll;
+mod poll;
+
+/// Waits for readiness on a set of descriptors. `tests/poller_conformance.rs` checks:
+///
+/// - *Level-triggered*: a ready descriptor is reported by every wait until it is drained or
+///   deregistered.
+/// - A report may be spurious. A report is never lost.
+/// - One event per descriptor and wait, with read and write readiness merged.
+/// - Hang-up and error are reported unasked, for descriptors with some interest.
+///
+/// A poller belongs to one thread at a time.
+pub trait Poller: Send {
+    /// Which poller this is.
+    fn kind(&self) -> PollerKind;
+
+    /// What this poller can do beyond the contract.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Starts to watch `fd`, reporting it as `token`.
+    ///
+    /// # Safety
+    ///
+    /// `fd` stays open until [`deregister`](Self::deregister) returns, or the caller copes with
+    /// reports about whatever has the number then (the registry does, by its generations).
+    ///
+    /// # Errors
+    ///
+    /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): watched already; use `modify`.
+    /// - [`PermissionDenied`](io::ErrorKind::PermissionDenied): a regular file, with `epoll`.
+    /// - `EBADF`: not open.
+    ///
+    /// # References
+    ///
+    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
+    unsafe fn register(&mut self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()>;
+
+    /// Replaces token and interest of a watched descriptor.
+    ///
+    /// # Safety
+    ///
+    /// As [`register`](Self::register).
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound): not watched.
+    unsafe fn modify(&mut self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()>;
+
+    /// Stops watching `fd`: no later wait reports it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound): not watched (any more: closing a descriptor may end
+    /// the watch).
+    fn deregister(&mut self, fd: RawFd) -> io::Result<()>;
+
+    /// Waits for an event or until `timeout` is over, and replaces the content of `events`.
+    ///
+    /// `None` waits without limit. A poller that counts milliseconds rounds *up*: a wait never
+    /// ends before its timeout without an event. A signal ends the wait with no events;
+    /// [`Interrupted`](io::ErrorKind::Interrupted) is never returned.
+    ///
+    /// # Errors
+    ///
+    /// What the system call failed with: a defect, not a peer's doing.
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// A descriptor that is readable while the poller has events, for another loop to watch;
+    /// nothing for pollers without one (see [`Capabilities::pollable`]).
+    fn as_fd(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// What a poller can do beyond the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Whether it has a descriptor that another loop can watch.
+    pub pollable: bool,
+    /// Whether it waits for fractions of a millisecond.
+    pub sub_millisecond: bool,
+    /// Whether it accepts regular files (they are always ready).
+    pub watches_regular_files: bool,
+}
+
+/// The pollers there are. Which of them this platform has is told by
+/// [`available`](Self::available).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PollerKind {
+    /// Linux's `epoll(7)`.
+    Epoll,
+    /// The BSDs' and macOS's `kqueue(2)`.
+    KQueue,
+    /// `poll(2)`.
+    Poll,
+    /// `select(2)`.
+    Select,
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const AVAILABLE: &[PollerKind] = &[PollerKind::Epoll, PollerKind::Poll];
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const AVAILABLE: &[PollerKind] = &[PollerKind::Poll];
+
+impl PollerKind {
+    /// The pollers of this platform, the best first.
+    pub const fn available() -> &'static [Self] {
+        AVAILABLE
+    }
+
+    /// The best poller of this platform.
+    pub const fn preferred() -> Self {
+        AVAILABLE[0]
+    }
+
+    /// The name: `"epoll"`, `"kqueue"`, `"poll"` or `"select"`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Epoll => "epoll",
+            Self::KQueue => "kqueue",
+            Self::Poll => "poll",
+            Self::Select => "select",
+        }
+    }
+
+    /// Makes a poller of this kind.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) where [`available`](Self::available) does not
+    /// list it; else what the system call failed with.
+    pub fn new_poller(self) -> io::Result<Box<dyn Poller>> {
+        match self {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Self::Epoll => Ok(Box::new(epoll::Epoll::new()?)),
+            Self::Poll => Ok(Box::new(poll::Poll::new())),
+            _ => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!(
+                    "no {self} poller here; there is {}",
+                    names(Self::available())
+                ),
+            )),
+        }
+    }
+}
+
+fn names(kinds: &[PollerKind]) -> String {
+    kinds
+        .iter()
+        .map(|kind| kind.name())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl fmt::Display for PollerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that no poller has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownPoller(String);
+
+impl fmt::Display for UnknownPoller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "unknown poller {:?}; the pollers here are {}",
+            self.0,
+            names(AVAILABLE)
+        )
+    }
+}
+
+impl std::error::Error for UnknownPoller {}
+
+impl FromStr for PollerKind {
+    type Err = UnknownPoller;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPoller> {
+        [Self::Epoll, Self::KQueue, Self::Poll, Self::Select]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| UnknownPoller(name.to_owned()))
+    }
+}
+
+/// `timeout` in whole milliseconds for system calls that count so: rounded up, -1 for no limit.
+pub(crate) fn milliseconds(timeout: Option<Duration>) -> i32 {
+    let Some(timeout) = timeout else { return -1 };
+    // Rounding a 0.4 ms delay down gives a zero timeout, and the loop would spin until it is due.
+    let rounded = timeout.as_nanos().div_ceil(1_000_000);
+    i32::try_from(rounded).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fraction_of_a_millisecond_is_a_whole_one() {
+        assert_eq!(milliseconds(Some(Duration::from_nanos(1))), 1);
+        assert_eq!(milliseconds(Some(Duration::from_micros(1001))), 2);
+        assert_eq!(milliseconds(Some(Duration::ZERO)), 0);
+        assert_eq!(milliseconds(Some(Duration::MAX)), i32::MAX);
+        assert_eq!(milliseconds(None), -1);
+    }
+
+    #[test]
+    fn a_poller_is_chosen_by_its_name() {
+        for kind in PollerKind::available() {
+            assert_eq!(kind.to_string().parse(), Ok(*kind));
+            assert_eq!(kind.new_poller().unwrap().kind(), *kind);
+        }
+        let error = "devpoll".parse::<PollerKind>().unwrap_err().to_string();
+        assert!(
+            error.contains("devpoll") && error.contains("poll"),
+            "{error}"
+        );
+    }
+}
