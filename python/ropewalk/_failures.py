@@ -56,6 +56,11 @@ def creation_stack() -> list[str]:
     return format_stack()[:-1]
 
 
+def numeric_host(address: tuple[str, int, int, int]) -> str:
+    """The host of an IPv6 address, with its scope as part of it."""
+    return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
+
+
 def socket_from_descriptor(number: int) -> socket.socket:
     """A Python socket that owns the descriptor; family, type and protocol are asked of it."""
     return socket.socket(fileno=number)

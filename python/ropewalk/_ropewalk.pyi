@@ -93,6 +93,10 @@ class DelayedCall:
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
+def accept_connections(port: object, server: type[Stream], limit: int) -> tuple[int, bool]:
+    """Accepts at most ``limit`` connections for ``port``; answers how many, and whether the
+    system refused one for a reason to look into."""
+
 class Stream:
     """The native part of a stream transport."""
 

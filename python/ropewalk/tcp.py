@@ -6,10 +6,12 @@ and what nobody calls often is inherited from :mod:`twisted.internet.tcp`.
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet import _newtls, address, tcp
 from twisted.internet.abstract import FileDescriptor
+from twisted.python import log
 
 from ropewalk import _ropewalk
 
@@ -57,7 +59,22 @@ class Server(Connection, tcp.Server):
         sessionno: int,
         reactor: Any,
     ) -> None:
-        Connection.__init__(self, sock, protocol, reactor)
+        sock.setblocking(False)
+        self.socket = sock
+        self._begin(protocol, client, server, sessionno, reactor)
+
+    def _begin(
+        self,
+        protocol: Any,
+        client: tuple[Any, ...],
+        server: Any,
+        sessionno: int,
+        reactor: Any = None,
+    ) -> None:
+        """Start as the transport of ``protocol``; the descriptor is in place already."""
+        self.reactor = reactor = server.reactor if reactor is None else reactor
+        self._attach(reactor._core)
+        self.protocol = protocol
         if len(client) == 4:
             self._addressType = address.IPv6Address
         self.client = client
@@ -87,9 +104,26 @@ class Client(Connection, tcp.Client):
 
 
 class Port(tcp.Port):
-    """A port whose connections are native."""
+    """A port that accepts natively and whose connections are native."""
 
     transport = Server
+
+    def doRead(self) -> None:
+        """Accept what waits, up to a cap that follows the traffic."""
+        if self.transport is not Server or type(self.socket) is not socket.socket:
+            # Somebody put a transport or a socket of their own in place.
+            return super().doRead()
+        try:
+            accepted, refused = _ropewalk.accept_connections(self, Server, self.numberAccepts)
+            if refused:
+                # Twisted's loop meets the same refusal, and sheds connections or logs the reason.
+                super().doRead()
+            if accepted == self.numberAccepts:
+                self.numberAccepts += 20
+            else:
+                self.numberAccepts = max(1, accepted)
+        except BaseException:
+            log.deferr()
 
 
 class Connector(tcp.Connector):

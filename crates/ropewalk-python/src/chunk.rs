@@ -16,7 +16,11 @@ pub(crate) struct Chunk {
 impl Chunk {
     pub(crate) fn new(bytes: &Bound<'_, PyBytes>) -> Self {
         let content = bytes.as_bytes();
-        Self { _owner: bytes.clone().unbind(), start: content.as_ptr(), length: content.len() }
+        Self {
+            _owner: bytes.clone().unbind(),
+            start: content.as_ptr(),
+            length: content.len(),
+        }
     }
 }
 

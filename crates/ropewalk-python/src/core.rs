@@ -52,7 +52,10 @@ impl Core {
     pub(crate) fn reactor<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let reactor = self.state.get(py).reactor.borrow();
         let gone = || PyRuntimeError::new_err("the reactor of this core is gone");
-        reactor.as_ref().map(|reactor| reactor.bind(py).clone()).ok_or_else(gone)
+        reactor
+            .as_ref()
+            .map(|reactor| reactor.bind(py).clone())
+            .ok_or_else(gone)
     }
 
     /// `reactor.seconds()`, which a program may have replaced on the instance or in a subclass.
@@ -60,7 +63,9 @@ impl Core {
         if self.state.get(py).default_clock.get() && !self.overridden(py, "seconds")? {
             return Ok(wall_clock());
         }
-        self.reactor(py)?.call_method0(intern!(py, "seconds"))?.extract()
+        self.reactor(py)?
+            .call_method0(intern!(py, "seconds"))?
+            .extract()
     }
 
     /// Takes a timer out of the heap; the caller drops it when it holds no borrow.
@@ -71,13 +76,18 @@ impl Core {
     /// Moves a timer to the time its delayed call names now.
     pub(crate) fn move_timer(&self, py: Python<'_>, call: &DelayedState) {
         if let Some(id) = call.id.get() {
-            self.state.get(py).timers.borrow_mut().reset(id, call.time.get());
+            self.state
+                .get(py)
+                .timers
+                .borrow_mut()
+                .reset(id, call.time.get());
         }
     }
 
     /// Whether the reactor instance has an attribute of its own that hides the class's.
     fn overridden(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
-        self.instance_attribute(py, name).map(|found| found.is_some())
+        self.instance_attribute(py, name)
+            .map(|found| found.is_some())
     }
 
     fn instance_attribute<'py>(
@@ -104,11 +114,16 @@ impl Core {
             // Taken out before they are made, so that a nested turn does not make them again.
             let batch = queue.get_slice(0, queue.len());
             queue.del_slice(0, batch.len())?;
-            state.taken_calls.borrow_mut().extend(batch.iter().map(Bound::unbind));
+            state
+                .taken_calls
+                .borrow_mut()
+                .extend(batch.iter().map(Bound::unbind));
         }
         let count = state.taken_calls.borrow().len();
         for _ in 0..count {
-            let Some(call) = state.taken_calls.borrow_mut().pop_front() else { break };
+            let Some(call) = state.taken_calls.borrow_mut().pop_front() else {
+                break;
+            };
             if let Err(error) = make_thread_call(py, &call) {
                 twisted::report(py, "thread_call", &error);
             }
@@ -161,13 +176,19 @@ impl Core {
     }
 
     fn seconds_to_next(&self, py: Python<'_>) -> PyResult<Option<f64>> {
-        let Some(next) = self.state.get(py).timers.borrow().peek() else { return Ok(None) };
+        let Some(next) = self.state.get(py).timers.borrow().peek() else {
+            return Ok(None);
+        };
         let delay = next - self.seconds(py)?;
         Ok(Some(delay.min(LONGEST_TIMEOUT).max(0.0)))
     }
 
     /// One turn of the main loop, through the reactor's own methods where they were replaced.
-    fn turn(slf: &Bound<'_, Self>, reactor: &Bound<'_, PyAny>, native: &NativeMethods) -> PyResult<()> {
+    fn turn(
+        slf: &Bound<'_, Self>,
+        reactor: &Bound<'_, PyAny>,
+        native: &NativeMethods,
+    ) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
         if native.run_until_current && !this.overridden(py, "runUntilCurrent")? {
@@ -178,12 +199,22 @@ impl Core {
         let running = reactor.getattr(intern!(py, "running"))?.is_truthy()?;
         if native.timeout && native.do_iteration && !this.overridden(py, "doIteration")? {
             let busy = !running || !this.thread_call_queue(py)?.is_empty();
-            let timeout = if busy { Some(0.0) } else { this.seconds_to_next(py)? };
+            let timeout = if busy {
+                Some(0.0)
+            } else {
+                this.seconds_to_next(py)?
+            };
             return Self::poll(slf, timeout.map(duration));
         }
         let timeout = reactor.call_method0(intern!(py, "timeout"))?;
-        let timeout = if running { timeout } else { PyInt::new(py, 0).into_any() };
-        reactor.call_method1(intern!(py, "doIteration"), (timeout,)).map(drop)
+        let timeout = if running {
+            timeout
+        } else {
+            PyInt::new(py, 0).into_any()
+        };
+        reactor
+            .call_method1(intern!(py, "doIteration"), (timeout,))
+            .map(drop)
     }
 }
 
@@ -223,7 +254,9 @@ impl Core {
         twisted::names(py)?;
         let state = self.state.get(py);
         let clock = reactor.get_type().getattr(intern!(py, "seconds"))?;
-        state.default_clock.set(clock.is(&twisted::runtime_seconds(py)?));
+        state
+            .default_clock
+            .set(clock.is(&twisted::runtime_seconds(py)?));
         let old = state.reactor.replace(Some(reactor.clone().unbind()));
         drop(old);
         Ok(())
@@ -256,11 +289,16 @@ impl Core {
         let call = DelayedCall::create(py, slf, time, Call::new(callable, args, kw));
         let call = Bound::new(py, call)?;
         if twisted::delayed_call_debug(py)? {
-            let stack = py.import("ropewalk._failures")?.call_method0("creation_stack")?;
+            let stack = py
+                .import("ropewalk._failures")?
+                .call_method0("creation_stack")?;
             call.get().set_creator(py, stack.unbind());
         }
         let state = this.state.get(py);
-        let id = state.timers.borrow_mut().insert(time, call.clone().unbind());
+        let id = state
+            .timers
+            .borrow_mut()
+            .insert(time, call.clone().unbind());
         call.get().state(py).id.set(Some(id));
         Ok(call)
     }
@@ -295,7 +333,9 @@ impl Core {
         if self.state.get(py).loop_thread.get() == current_thread() {
             return Ok(());
         }
-        self.reactor(py)?.call_method0(intern!(py, "wakeUp")).map(drop)
+        self.reactor(py)?
+            .call_method0(intern!(py, "wakeUp"))
+            .map(drop)
     }
 
     /// Ends the wait of the loop, or the next one. Any thread.
@@ -325,7 +365,11 @@ impl Core {
 
     /// `doIteration`: waits at most `delay` seconds (`None`: without limit) and dispatches.
     fn do_iteration(slf: &Bound<'_, Self>, delay: &Bound<'_, PyAny>) -> PyResult<()> {
-        let timeout = if delay.is_none() { None } else { Some(duration(delay.extract()?)) };
+        let timeout = if delay.is_none() {
+            None
+        } else {
+            Some(duration(delay.extract()?))
+        };
         Self::poll(slf, timeout)
     }
 
@@ -338,7 +382,10 @@ impl Core {
         let outer = this.state.get(py).loop_thread.replace(current_thread());
         let mut result = Ok(());
         loop {
-            match reactor.getattr(intern!(py, "_started")).and_then(|started| started.is_truthy()) {
+            match reactor
+                .getattr(intern!(py, "_started"))
+                .and_then(|started| started.is_truthy())
+            {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
@@ -422,7 +469,11 @@ impl Core {
             .into_iter()
             .filter_map(|token| state.engine.remove(token))
             .collect();
-        let rest = (state.reactor.take(), state.waker_reader.take(), state.foreign.take());
+        let rest = (
+            state.reactor.take(),
+            state.waker_reader.take(),
+            state.foreign.take(),
+        );
         // Destructors may run anything, so they run when no table is borrowed.
         drop((timers, calls, sources, rest));
     }
@@ -472,22 +523,29 @@ fn next_due(
 }
 
 fn make_thread_call(py: Python<'_>, call: &Py<PyAny>) -> PyResult<()> {
-    let (f, args, kwargs) =
-        call.bind(py).extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+    let (f, args, kwargs) = call
+        .bind(py)
+        .extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
     let args = match args.cast_into::<PyTuple>() {
         Ok(args) => args,
-        Err(error) => PyTuple::new(py, error.into_inner().try_iter()?.collect::<PyResult<Vec<_>>>()?)?,
+        Err(error) => PyTuple::new(
+            py,
+            error
+                .into_inner()
+                .try_iter()?
+                .collect::<PyResult<Vec<_>>>()?,
+        )?,
     };
     let kwargs = kwargs.cast_into::<PyDict>()?;
-    f.call(args, (!kwargs.is_empty()).then_some(&kwargs)).map(drop)
+    f.call(args, (!kwargs.is_empty()).then_some(&kwargs))
+        .map(drop)
 }
 
 fn native_methods(py: Python<'_>, reactor: &Bound<'_, PyAny>) -> PyResult<NativeMethods> {
     let ours = py.import("ropewalk._reactor")?.getattr("RopewalkReactor")?;
     let class = reactor.get_type();
-    let native = |name: &str| -> PyResult<bool> {
-        Ok(class.getattr(name)?.is(&ours.getattr(name)?))
-    };
+    let native =
+        |name: &str| -> PyResult<bool> { Ok(class.getattr(name)?.is(&ours.getattr(name)?)) };
     Ok(NativeMethods {
         run_until_current: native("runUntilCurrent")?,
         timeout: native("timeout")?,

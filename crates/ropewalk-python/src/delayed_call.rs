@@ -86,7 +86,12 @@ impl DelayedCall {
     }
 
     pub(crate) fn creator_of(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.state.get(py).creator.borrow().as_ref().map(|creator| creator.clone_ref(py))
+        self.state
+            .get(py)
+            .creator
+            .borrow()
+            .as_ref()
+            .map(|creator| creator.clone_ref(py))
     }
 
     /// Marks the call as made and makes it.
@@ -95,7 +100,9 @@ impl DelayedCall {
         state.called.set(true);
         state.id.set(None);
         let call = state.call.borrow();
-        let Some(call_ref) = call.as_ref() else { return Ok(()) };
+        let Some(call_ref) = call.as_ref() else {
+            return Ok(());
+        };
         let func = call_ref.func.clone_ref(py);
         let args = call_ref.args.clone_ref(py);
         let kw = call_ref.kw.as_ref().map(|kw| kw.clone_ref(py));
@@ -108,7 +115,12 @@ impl DelayedCall {
     }
 
     fn core<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Core>> {
-        self.state.get(py).core.borrow().as_ref().map(|core| core.bind(py).clone())
+        self.state
+            .get(py)
+            .core
+            .borrow()
+            .as_ref()
+            .map(|core| core.bind(py).clone())
     }
 
     fn check_active(&self, py: Python<'_>) -> PyResult<()> {
@@ -174,7 +186,9 @@ impl DelayedCall {
         let py = slf.py();
         let this = slf.get();
         this.check_active(py)?;
-        let Some(core) = this.core(py) else { return Ok(()) };
+        let Some(core) = this.core(py) else {
+            return Ok(());
+        };
         let new_time = core.get().seconds(py)? + seconds_from_now;
         let state = this.state.get(py);
         if new_time < state.time.get() {
@@ -193,7 +207,9 @@ impl DelayedCall {
         let this = slf.get();
         this.check_active(py)?;
         let state = this.state.get(py);
-        state.delayed_time.set(state.delayed_time.get() + seconds_later);
+        state
+            .delayed_time
+            .set(state.delayed_time.get() + seconds_later);
         if state.delayed_time.get() < 0.0 {
             state.time.set(state.time.get() + state.delayed_time.get());
             state.delayed_time.set(0.0);
@@ -290,7 +306,12 @@ impl DelayedCall {
 
     #[getter]
     fn _repr(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.state.get(py).last_repr.borrow().as_ref().map(|text| text.clone_ref(py))
+        self.state
+            .get(py)
+            .last_repr
+            .borrow()
+            .as_ref()
+            .map(|text| text.clone_ref(py))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
@@ -312,7 +333,10 @@ impl DelayedCall {
             (CompareOp::Ne, _) => !slf.is(other),
             _ => return py.NotImplemented(),
         };
-        answer.into_pyobject(py).map_or_else(|_| py.NotImplemented(), |b| b.to_owned().into_any().unbind())
+        answer.into_pyobject(py).map_or_else(
+            |_| py.NotImplemented(),
+            |b| b.to_owned().into_any().unbind(),
+        )
     }
 
     fn __hash__(slf: &Bound<'_, Self>) -> isize {

@@ -48,7 +48,9 @@ impl PyHost {
         deliver: impl FnOnce() -> PyResult<()>,
     ) {
         let stack = self.core.get().state(py).contexts.borrow();
-        let Some(stack) = stack.as_ref().map(|stack| stack.bind(py).clone()) else { return };
+        let Some(stack) = stack.as_ref().map(|stack| stack.bind(py).clone()) else {
+            return;
+        };
         match context(stack.len() == 1).and_then(|context| stack.append(context)) {
             Ok(()) => {}
             Err(error) => return self.finish(py, Err(error)),
@@ -69,17 +71,25 @@ impl Host for PyHost {
         match source {
             Source::Stream(stream) => {
                 let stream = stream.bind(py);
-                self.in_context(py, |plain| Stream::log_context(stream, plain), || {
-                    let (why, in_read) = Stream::deliver(stream, readiness);
-                    self.disconnect(py, stream.as_any(), why, in_read)
-                });
+                self.in_context(
+                    py,
+                    |plain| Stream::log_context(stream, plain),
+                    || {
+                        let (why, in_read) = Stream::deliver(stream, readiness);
+                        self.disconnect(py, stream.as_any(), why, in_read)
+                    },
+                );
             }
             Source::Foreign(foreign) => {
                 let object = foreign.object(py);
-                self.in_context(py, |_| log_context_of(&object), || {
-                    let (why, in_read) = deliver(&foreign, &object, readiness);
-                    self.disconnect(py, &object, why, in_read)
-                });
+                self.in_context(
+                    py,
+                    |_| log_context_of(&object),
+                    || {
+                        let (why, in_read) = deliver(&foreign, &object, readiness);
+                        self.disconnect(py, &object, why, in_read)
+                    },
+                );
             }
         }
     }
@@ -187,7 +197,11 @@ pub(crate) fn lost(readiness: Readiness) -> bool {
 /// The reason for a hang-up: clean while reading (nothing is left to read), an error if not.
 pub(crate) fn hang_up(py: Python<'_>, reading: bool) -> Verdict<'_> {
     let reason = twisted::names(py).map(|names| {
-        let reason = if reading { &names.connection_done } else { &names.connection_lost };
+        let reason = if reading {
+            &names.connection_done
+        } else {
+            &names.connection_lost
+        };
         reason.bind(py).clone()
     });
     match reason {
@@ -201,7 +215,11 @@ pub(crate) fn verdict(returned: Bound<'_, PyAny>) -> PyResult<Option<Bound<'_, P
     if returned.is_none() {
         return Ok(None);
     }
-    Ok(if returned.is_truthy()? { Some(returned) } else { None })
+    Ok(if returned.is_truthy()? {
+        Some(returned)
+    } else {
+        None
+    })
 }
 
 /// Logs what a descriptor's method raised; the exception becomes the reason.

@@ -5,6 +5,7 @@
 
 use pyo3::prelude::*;
 
+mod accept;
 mod attached;
 mod chunk;
 mod core;
@@ -21,5 +22,6 @@ fn _ropewalk(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<core::Core>()?;
     module.add_class::<delayed_call::DelayedCall>()?;
     module.add_class::<stream::Stream>()?;
+    module.add_function(wrap_pyfunction!(accept::accept_connections, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
 }

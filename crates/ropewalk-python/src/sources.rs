@@ -69,7 +69,9 @@ impl Foreign {
     }
 
     fn interest(&self) -> Interest {
-        Interest::NONE.with_readable(self.reading.get()).with_writable(self.writing.get())
+        Interest::NONE
+            .with_readable(self.reading.get())
+            .with_writable(self.writing.get())
     }
 }
 
@@ -105,7 +107,12 @@ pub(crate) fn set_reading(
     if is_waker(core, object, reading)? {
         return Ok(());
     }
-    change(core, object, |foreign| foreign.reading.replace(reading) != reading, reading)
+    change(
+        core,
+        object,
+        |foreign| foreign.reading.replace(reading) != reading,
+        reading,
+    )
 }
 
 /// Adds an object as a writer, or removes it.
@@ -117,7 +124,12 @@ pub(crate) fn set_writing(
     if let Ok(stream) = object.cast::<Stream>() {
         return Stream::set_writing(stream, writing);
     }
-    change(core, object, |foreign| foreign.writing.replace(writing) != writing, writing)
+    change(
+        core,
+        object,
+        |foreign| foreign.writing.replace(writing) != writing,
+        writing,
+    )
 }
 
 /// Counts the waker object as a reader without watching it: the engine watches its pipe already.
@@ -132,7 +144,11 @@ fn is_waker(core: &Bound<'_, Core>, object: &Bound<'_, PyAny>, reading: bool) ->
         }
         return Ok(ours);
     }
-    let is_it = state.waker_reader.borrow().as_ref().is_some_and(|waker| waker.is(object));
+    let is_it = state
+        .waker_reader
+        .borrow()
+        .as_ref()
+        .is_some_and(|waker| waker.is(object));
     if is_it {
         let old = state.waker_reader.take();
         drop(old);
@@ -167,7 +183,9 @@ fn change(
             token
         }
     };
-    let Some(Source::Foreign(foreign)) = state.engine.source(token) else { return Ok(()) };
+    let Some(Source::Foreign(foreign)) = state.engine.source(token) else {
+        return Ok(());
+    };
     if !set(&foreign) {
         return Ok(());
     }
@@ -202,9 +220,17 @@ fn list<'py>(
 ) -> PyResult<Bound<'py, PyList>> {
     let py = core.py();
     let mut sources = Vec::new();
-    core.get().state(py).engine.for_each_source(|_, source| sources.push(source.clone()));
+    core.get()
+        .state(py)
+        .engine
+        .for_each_source(|_, source| sources.push(source.clone()));
     let with_role = sources.iter().filter(|source| has_role(source, py));
-    PyList::new(py, with_role.map(|source| source.object(py)).collect::<Vec<_>>())
+    PyList::new(
+        py,
+        with_role
+            .map(|source| source.object(py))
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// Tells the collector about every object the engine holds.

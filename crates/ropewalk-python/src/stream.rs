@@ -119,7 +119,9 @@ impl Stream {
         let state = slf.get().state.get(py);
         let flags = &state.flags;
         let core = state.core.borrow();
-        let Some(core) = core.as_ref() else { return Err(detached()) };
+        let Some(core) = core.as_ref() else {
+            return Err(detached());
+        };
         let engine = &core.get().state(py).engine;
         if !flags.reading.get() && !flags.writing.get() {
             let removed = state.token.take().and_then(|token| engine.remove(token));
@@ -136,7 +138,9 @@ impl Stream {
             }
         };
         let waits = flags.writing.get() && (flags.blocked.get() || Self::python_writes(state));
-        let interest = Interest::NONE.with_readable(flags.reading.get()).with_writable(waits);
+        let interest = Interest::NONE
+            .with_readable(flags.reading.get())
+            .with_writable(waits);
         engine.set_interest(token, interest);
         if flags.writing.get() && !waits {
             engine.request_flush(token);
@@ -185,7 +189,6 @@ impl Stream {
         descriptor.number.set(NO_DESCRIPTOR);
         Ok(())
     }
-
 }
 
 impl State {
@@ -193,7 +196,10 @@ impl State {
     pub(crate) fn protocol<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let protocol = self.protocol.borrow();
         let missing = || PyAttributeError::new_err("protocol");
-        protocol.as_ref().map(|protocol| protocol.bind(py).clone()).ok_or_else(missing)
+        protocol
+            .as_ref()
+            .map(|protocol| protocol.bind(py).clone())
+            .ok_or_else(missing)
     }
 }
 
@@ -225,11 +231,11 @@ impl Descriptor {
 impl Stream {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(
-        _args: &Bound<'_, pyo3::types::PyTuple>,
-        _kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> Self {
-        let descriptor = Descriptor { number: Cell::new(NO_DESCRIPTOR), ..Descriptor::default() };
+    fn new(_args: &Bound<'_, pyo3::types::PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        let descriptor = Descriptor {
+            number: Cell::new(NO_DESCRIPTOR),
+            ..Descriptor::default()
+        };
         Self {
             state: Attached::new(State {
                 core: RefCell::default(),
@@ -257,9 +263,8 @@ impl Stream {
         drop(old);
         let class = slf.get_type();
         let ours = py.get_type::<Self>();
-        let overridden = |name: &str| -> PyResult<bool> {
-            Ok(!class.getattr(name)?.is(&ours.getattr(name)?))
-        };
+        let overridden =
+            |name: &str| -> PyResult<bool> { Ok(!class.getattr(name)?.is(&ours.getattr(name)?)) };
         state.flags.class_reads.set(overridden("doRead")?);
         state.flags.class_writes.set(overridden("doWrite")?);
         state.flags.class_logs.set(overridden("logPrefix")?);
@@ -289,7 +294,9 @@ impl Stream {
     #[setter(socket)]
     fn set_socket(&self, py: Python<'_>, socket: &Bound<'_, PyAny>) -> PyResult<()> {
         let descriptor = &self.state.get(py).descriptor;
-        descriptor.number.set(socket.call_method0(intern!(py, "fileno"))?.extract()?);
+        descriptor
+            .number
+            .set(socket.call_method0(intern!(py, "fileno"))?.extract()?);
         let old = descriptor.socket.replace(Some(socket.clone().unbind()));
         drop(old);
         Ok(())
@@ -331,7 +338,12 @@ impl Stream {
 
     #[getter]
     fn producer(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.state.get(py).producer.borrow().as_ref().map(|producer| producer.clone_ref(py))
+        self.state
+            .get(py)
+            .producer
+            .borrow()
+            .as_ref()
+            .map(|producer| producer.clone_ref(py))
     }
 
     #[setter(producer)]
@@ -365,8 +377,18 @@ impl Stream {
     #[getter(doRead)]
     fn get_do_read<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let assigned = slf.get().state.get(py).do_read.borrow().as_ref().map(|f| f.clone_ref(py));
-        assigned.map_or_else(|| slf.getattr(intern!(py, "_doRead")), |f| Ok(f.into_bound(py)))
+        let assigned = slf
+            .get()
+            .state
+            .get(py)
+            .do_read
+            .borrow()
+            .as_ref()
+            .map(|f| f.clone_ref(py));
+        assigned.map_or_else(
+            || slf.getattr(intern!(py, "_doRead")),
+            |f| Ok(f.into_bound(py)),
+        )
     }
 
     #[setter(doRead)]
@@ -378,14 +400,25 @@ impl Stream {
     #[deleter(doRead)]
     fn del_do_read(&self, py: Python<'_>) -> PyResult<()> {
         let old = self.state.get(py).do_read.take();
-        old.map(drop).ok_or_else(|| PyAttributeError::new_err("doRead"))
+        old.map(drop)
+            .ok_or_else(|| PyAttributeError::new_err("doRead"))
     }
 
     #[getter(doWrite)]
     fn get_do_write<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let assigned = slf.get().state.get(py).do_write.borrow().as_ref().map(|f| f.clone_ref(py));
-        assigned.map_or_else(|| slf.getattr(intern!(py, "_doWrite")), |f| Ok(f.into_bound(py)))
+        let assigned = slf
+            .get()
+            .state
+            .get(py)
+            .do_write
+            .borrow()
+            .as_ref()
+            .map(|f| f.clone_ref(py));
+        assigned.map_or_else(
+            || slf.getattr(intern!(py, "_doWrite")),
+            |f| Ok(f.into_bound(py)),
+        )
     }
 
     #[setter(doWrite)]
@@ -397,7 +430,8 @@ impl Stream {
     #[deleter(doWrite)]
     fn del_do_write(&self, py: Python<'_>) -> PyResult<()> {
         let old = self.state.get(py).do_write.take();
-        old.map(drop).ok_or_else(|| PyAttributeError::new_err("doWrite"))
+        old.map(drop)
+            .ok_or_else(|| PyAttributeError::new_err("doWrite"))
     }
 
     #[getter(bufferSize)]
@@ -426,7 +460,10 @@ impl Stream {
     #[getter(_tempDataBuffer)]
     fn unsent<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let queue = self.state.get(py).queue.borrow();
-        let chunks: Vec<_> = queue.slices().map(|slice| PyBytes::new(py, slice)).collect();
+        let chunks: Vec<_> = queue
+            .slices()
+            .map(|slice| PyBytes::new(py, slice))
+            .collect();
         drop(queue);
         PyList::new(py, chunks)
     }
@@ -465,8 +502,16 @@ impl Stream {
     fn __clear__(&self, py: Python<'_>) {
         let state = self.state.get(py);
         let released = (
-            (state.core.take(), state.context.take(), state.descriptor.socket.take()),
-            (state.protocol.take(), state.producer.take(), state.logstr.take()),
+            (
+                state.core.take(),
+                state.context.take(),
+                state.descriptor.socket.take(),
+            ),
+            (
+                state.protocol.take(),
+                state.producer.take(),
+                state.logstr.take(),
+            ),
             (state.do_read.take(), state.do_write.take()),
         );
         drop(released);
@@ -557,7 +602,11 @@ impl Stream {
         }
         state.flags.disconnected.set(true);
         state.flags.connected.set(false);
-        let producer = state.producer.borrow().as_ref().map(|producer| producer.clone_ref(py));
+        let producer = state
+            .producer
+            .borrow()
+            .as_ref()
+            .map(|producer| producer.clone_ref(py));
         if let Some(producer) = producer {
             producer.call_method0(py, intern!(py, "stopProducing"))?;
             let old = state.producer.take();
@@ -566,14 +615,18 @@ impl Stream {
         Self::set_reading(slf, false)?;
         Self::set_writing(slf, false)?;
         let aborted = twisted::names(py)?.connection_aborted.bind(py);
-        let aborted = reason.call_method1(intern!(py, "check"), (aborted,))?.is_truthy()?;
+        let aborted = reason
+            .call_method1(intern!(py, "check"), (aborted,))?
+            .is_truthy()?;
         Self::close_descriptor(slf, !aborted)?;
         let unsent = state.queue.replace(WriteQueue::new());
         drop(unsent);
         let Some(protocol) = state.protocol.take() else {
             return Err(PyAttributeError::new_err("protocol"));
         };
-        protocol.call_method1(py, intern!(py, "connectionLost"), (reason,)).map(drop)
+        protocol
+            .call_method1(py, intern!(py, "connectionLost"), (reason,))
+            .map(drop)
     }
 }
 

@@ -37,7 +37,10 @@ impl Stream {
         let state = slf.get().state(py);
         state.flags.ready_requested.set(false);
         if lost(readiness) {
-            return hang_up(py, state.flags.reading.get() && !state.flags.peer_reset.get());
+            return hang_up(
+                py,
+                state.flags.reading.get() && !state.flags.peer_reset.get(),
+            );
         }
         let mut in_read = false;
         match Self::attempt(slf, state, readiness, &mut in_read) {
@@ -103,7 +106,11 @@ impl Stream {
         let Some(data) = data else {
             let names = twisted::names(py)?;
             let reset = state.flags.peer_reset.get();
-            let reason = if reset { &names.connection_lost } else { &names.connection_done };
+            let reason = if reset {
+                &names.connection_lost
+            } else {
+                &names.connection_done
+            };
             return Ok(Some(reason.bind(py).clone()));
         };
         let protocol = state.protocol(py)?;
@@ -125,7 +132,11 @@ impl Stream {
             return Ok(None);
         }
         Self::set_writing(slf, false)?;
-        let producer = state.producer.borrow().as_ref().map(|producer| producer.clone_ref(py));
+        let producer = state
+            .producer
+            .borrow()
+            .as_ref()
+            .map(|producer| producer.clone_ref(py));
         match producer {
             Some(producer) if wants_resume(state) => {
                 flags.producer_paused.set(false);
@@ -155,7 +166,9 @@ impl Stream {
         if let Err(error) = &outcome {
             flags.send_failed.set(true);
             // A broken pipe follows an end of file that is still there to be read.
-            flags.peer_reset.set(!error.is_instance_of::<PyBrokenPipeError>(py));
+            flags
+                .peer_reset
+                .set(!error.is_instance_of::<PyBrokenPipeError>(py));
         }
         let drained = state.queue.borrow().is_empty();
         let updated = if outcome.is_err() || (drained && something_follows(state)) {
@@ -183,8 +196,14 @@ impl Stream {
         if !state.flags.streaming_producer.get() {
             return Ok(());
         }
-        let producer = state.producer.borrow().as_ref().map(|producer| producer.clone_ref(py));
-        let Some(producer) = producer else { return Ok(()) };
+        let producer = state
+            .producer
+            .borrow()
+            .as_ref()
+            .map(|producer| producer.clone_ref(py));
+        let Some(producer) = producer else {
+            return Ok(());
+        };
         if state.queue.borrow().len() > state.buffer_size.get() {
             state.flags.producer_paused.set(true);
             producer.call_method0(py, intern!(py, "pauseProducing"))?;
@@ -239,7 +258,9 @@ impl Stream {
             return Self::write_plain(slf, data);
         }
         if state.flags.connected.get() {
-            state.protocol(py)?.call_method1(intern!(py, "write"), (data,))?;
+            state
+                .protocol(py)?
+                .call_method1(intern!(py, "write"), (data,))?;
         }
         Ok(())
     }
@@ -253,7 +274,9 @@ impl Stream {
             return Self::write_sequence_plain(slf, iovec);
         }
         if state.flags.connected.get() {
-            state.protocol(py)?.call_method1(intern!(py, "writeSequence"), (iovec,))?;
+            state
+                .protocol(py)?
+                .call_method1(intern!(py, "writeSequence"), (iovec,))?;
         }
         Ok(())
     }
@@ -310,12 +333,16 @@ fn request_ready(py: Python<'_>, state: &State) {
     }
     let core = state.core.borrow();
     if let (Some(core), Some(token)) = (core.as_ref(), state.token.get()) {
-        core.get().state(py).engine.request_ready(token, Readiness::WRITABLE);
+        core.get()
+            .state(py)
+            .engine
+            .request_ready(token, Readiness::WRITABLE);
     }
 }
 
 fn bytes_only<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
-    data.cast::<PyBytes>().map_err(|_| PyTypeError::new_err("Data must be bytes"))
+    data.cast::<PyBytes>()
+        .map_err(|_| PyTypeError::new_err("Data must be bytes"))
 }
 
 /// Sends once what is queued, up to [`SEND_LIMIT`]. A full socket is no error.

@@ -1,9 +1,9 @@
 //! The names of Twisted that native code uses, looked up once.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyType};
-use pyo3::intern;
 
 /// Objects of Twisted's modules, fetched when the first reactor is made.
 pub(crate) struct Names {
@@ -35,9 +35,15 @@ fn load(py: Python<'_>) -> PyResult<Names> {
     Ok(Names {
         connection_done: main.getattr("CONNECTION_DONE")?.unbind(),
         connection_lost: main.getattr("CONNECTION_LOST")?.unbind(),
-        no_descriptor: py.import("twisted.internet.posixbase")?.getattr("_NO_FILEDESC")?.unbind(),
+        no_descriptor: py
+            .import("twisted.internet.posixbase")?
+            .getattr("_NO_FILEDESC")?
+            .unbind(),
         connection_aborted: errors.getattr("ConnectionAborted")?.unbind(),
-        log_context_interface: py.import("twisted.python.log")?.getattr("ILogContext")?.unbind(),
+        log_context_interface: py
+            .import("twisted.python.log")?
+            .getattr("ILogContext")?
+            .unbind(),
         context: py.import("twisted.python.context")?.into_any().unbind(),
         failures: py.import("ropewalk._failures")?.into_any().unbind(),
         base_delayed_call: base.getattr("DelayedCall")?.cast_into::<PyType>()?.unbind(),
@@ -62,7 +68,9 @@ pub(crate) fn base_delayed_call(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> 
 
 /// `twisted.internet.base.DelayedCall.debug`.
 pub(crate) fn delayed_call_debug(py: Python<'_>) -> PyResult<bool> {
-    base_delayed_call(py)?.getattr(intern!(py, "debug"))?.is_truthy()
+    base_delayed_call(py)?
+        .getattr(intern!(py, "debug"))?
+        .is_truthy()
 }
 
 /// `twisted.python.runtime.seconds`, the clock of a reactor nobody gave another.
@@ -70,17 +78,37 @@ pub(crate) fn runtime_seconds(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     Ok(names(py)?.runtime_seconds.bind(py).clone())
 }
 
+/// The host part of an IPv6 address with its scope, as `socket.getnameinfo` writes it.
+pub(crate) fn numeric_host(
+    py: Python<'_>,
+    address: (String, u16, u32, u32),
+) -> PyResult<Bound<'_, PyAny>> {
+    let make = names(py)?
+        .failures
+        .bind(py)
+        .getattr(intern!(py, "numeric_host"))?;
+    make.call1((address,))
+}
+
 /// A Python socket that takes over the descriptor `number`.
 pub(crate) fn socket_from_descriptor(py: Python<'_>, number: i32) -> PyResult<Bound<'_, PyAny>> {
-    let make = names(py)?.failures.bind(py).getattr(intern!(py, "socket_from_descriptor"))?;
+    let make = names(py)?
+        .failures
+        .bind(py)
+        .getattr(intern!(py, "socket_from_descriptor"))?;
     make.call1((number,))
 }
 
 /// The stack of logging contexts of this thread: `twisted.python.context`'s list of dicts.
 pub(crate) fn context_stack(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
-    let tracker = names(py)?.context.bind(py).getattr(intern!(py, "theContextTracker"))?;
+    let tracker = names(py)?
+        .context
+        .bind(py)
+        .getattr(intern!(py, "theContextTracker"))?;
     let current = tracker.call_method0(intern!(py, "currentContext"))?;
-    Ok(current.getattr(intern!(py, "contexts"))?.cast_into::<PyList>()?)
+    Ok(current
+        .getattr(intern!(py, "contexts"))?
+        .cast_into::<PyList>()?)
 }
 
 /// The context that `log.callWithLogger` would push: the current one with another `system`.
@@ -90,7 +118,10 @@ pub(crate) fn log_context<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let names = names(py)?;
     let interface = names.log_context_interface.bind(py);
-    let current = names.context.bind(py).call_method1(intern!(py, "get"), (interface,))?;
+    let current = names
+        .context
+        .bind(py)
+        .call_method1(intern!(py, "get"), (interface,))?;
     let context = current.call_method0(intern!(py, "copy"))?;
     context.set_item(intern!(py, "system"), system)?;
     let pushed = PyDict::new(py);
@@ -100,8 +131,12 @@ pub(crate) fn log_context<'py>(
 
 /// Reports `error` through `ropewalk._failures.<how>`, which logs it as Twisted does.
 pub(crate) fn report(py: Python<'_>, how: &str, error: &PyErr) {
-    let reported = names(py)
-        .and_then(|names| names.failures.bind(py).call_method1(how, (exception(py, error),)));
+    let reported = names(py).and_then(|names| {
+        names
+            .failures
+            .bind(py)
+            .call_method1(how, (exception(py, error),))
+    });
     if let Err(second) = reported {
         // Logging itself failed: all that is left is the interpreter's own report.
         second.write_unraisable(py, None);

@@ -235,16 +235,21 @@ impl<H: Host> Engine<H> {
         }
         let mut list = self.flush_list.replace(self.spare_list.take());
         for token in list.drain(..) {
-            let source = match self.registry.borrow_mut().get_mut(token) {
-                Some(entry) => {
-                    entry.flush_queued = false;
-                    entry.source.clone()
-                }
-                None => continue,
-            };
-            host.flush(self, token, source);
+            self.flush_source(host, token);
         }
         self.spare_list.set(list);
+    }
+
+    /// Flushes one source if it asked for it and was not flushed since.
+    fn flush_source(&self, host: &H, token: Token) {
+        let source = match self.registry.borrow_mut().get_mut(token) {
+            Some(entry) if entry.flush_queued => {
+                entry.flush_queued = false;
+                entry.source.clone()
+            }
+            _ => return,
+        };
+        host.flush(self, token, source);
     }
 
     /// Replaces the poller by a new one of `kind` and registers every source again before the next
@@ -315,6 +320,9 @@ impl<H: Host> Engine<H> {
         let readiness = wanted(event.readiness, interest);
         if !interest.is_none() && !readiness.is_none() {
             host.ready(self, event.token, source, readiness);
+            // An answer leaves while it is in the cache, and its buffer is free for the next one.
+            // What the callback wrote to other sources is gathered until the end of the batch.
+            self.flush_source(host, event.token);
         }
     }
 

@@ -1,0 +1,97 @@
+//! The accept loop of a listening port.
+
+use std::io;
+use std::net::SocketAddr;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple, PyType};
+use ropewalk::os::socket;
+
+use crate::sources::lend;
+use crate::stream::Stream;
+use crate::twisted;
+
+/// `EPERM`: a packet filter refused the connection, which is gone; the next one may be fine.
+const NOT_PERMITTED: i32 = 1;
+
+/// Accepts at most `limit` connections for `port` and hands each to its factory's protocol.
+///
+/// `server` is the native transport class. Answers how many were accepted, and whether the system
+/// refused one for a reason that the caller must look into (descriptors exhausted, say). What the
+/// factory or the protocol raises ends the loop.
+#[pyfunction]
+pub(crate) fn accept_connections(
+    port: &Bound<'_, PyAny>,
+    server: &Bound<'_, PyType>,
+    limit: usize,
+) -> PyResult<(usize, bool)> {
+    let py = port.py();
+    let fd = lend(port.call_method0(intern!(py, "fileno"))?.extract()?)?;
+    let mut accepted = 0;
+    while accepted < limit {
+        match socket::accept(fd) {
+            Ok((connection, peer)) => {
+                accepted += 1;
+                welcome(port, server, connection, peer)?;
+                // The factory may have closed the port.
+                if port.call_method0(intern!(py, "fileno"))?.extract::<i32>()? == -1 {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.raw_os_error() == Some(NOT_PERMITTED) => accepted += 1,
+            Err(_) => return Ok((accepted, true)),
+        }
+    }
+    Ok((accepted, false))
+}
+
+/// Builds the protocol and the transport of one accepted connection.
+fn welcome(
+    port: &Bound<'_, PyAny>,
+    server: &Bound<'_, PyType>,
+    connection: std::os::fd::OwnedFd,
+    peer: SocketAddr,
+) -> PyResult<()> {
+    let py = port.py();
+    let client = client_tuple(py, peer)?;
+    let address = port.call_method1(intern!(py, "_buildAddr"), (&client,))?;
+    let factory = port.getattr(intern!(py, "factory"))?;
+    let protocol = factory.call_method1(intern!(py, "buildProtocol"), (address,))?;
+    if protocol.is_none() {
+        return Ok(());
+    }
+    let session = port.getattr(intern!(py, "sessionno"))?;
+    port.setattr(intern!(py, "sessionno"), session.add(1)?)?;
+    let transport = server.call_method1(intern!(py, "__new__"), (server,))?;
+    transport.cast::<Stream>()?.get().adopt(py, connection);
+    let begin = intern!(py, "_begin");
+    transport.call_method1(begin, (&protocol, client, port, session))?;
+    protocol
+        .call_method1(intern!(py, "makeConnection"), (transport,))
+        .map(drop)
+}
+
+/// The peer's address as `socket.accept` gives it, an IPv6 scope being part of the host.
+fn client_tuple<'py>(py: Python<'py>, peer: SocketAddr) -> PyResult<Bound<'py, PyTuple>> {
+    match peer {
+        SocketAddr::V4(peer) => {
+            (PyString::new(py, &peer.ip().to_string()), peer.port()).into_pyobject(py)
+        }
+        SocketAddr::V6(peer) => {
+            let parts = (
+                peer.ip().to_string(),
+                peer.port(),
+                peer.flowinfo(),
+                peer.scope_id(),
+            );
+            let host = if peer.scope_id() == 0 {
+                PyString::new(py, &parts.0).into_any()
+            } else {
+                twisted::numeric_host(py, parts.clone())?
+            };
+            (host, parts.1, parts.2, parts.3).into_pyobject(py)
+        }
+    }
+}
