@@ -1,5 +1,6 @@
 """How a Twisted program chooses ropewalk's reactors."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,15 @@ def python(program: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["twist", "twistd", "trial"])
+def test_twist_offers_the_reactors() -> None:
+    done = subprocess.run(
+        [str(BIN / "twist"), "--help"], capture_output=True, text=True, timeout=30
+    )
+    for name in ("ropewalk", *REACTORS):
+        assert f'"{name}"' in done.stdout
+
+
+@pytest.mark.parametrize("command", ["twistd", "trial"])
 def test_help_lists_the_reactors(command: str) -> None:
     done = subprocess.run(
         [str(BIN / command), "--help-reactors"], capture_output=True, text=True, timeout=30
@@ -39,6 +48,7 @@ def test_trial_runs_on_the_named_reactor(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [str(BIN / "trial"), f"--reactor={name}", "test_it"],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=30,

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,34 +21,29 @@ SIZE = 200 * 1024 * 1024
 
 
 @contextmanager
-def web_server(reactor: str, directory: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def web_server(reactor: str, directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """`twist web` on the named reactor: the process and its URL."""
-    server = subprocess.Popen(
-        [
-            str(BIN / "twist"),
-            f"--reactor={reactor}",
-            *("web", "--listen=tcp:0:interface=127.0.0.1", f"--path={directory}"),
-        ],
-        cwd=directory,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert server.stdout is not None
+    log = directory.parent / f"{directory.name}.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [
+                str(BIN / "twist"),
+                f"--reactor={reactor}",
+                *("web", "--listen=tcp:0:interface=127.0.0.1", f"--path={directory}"),
+            ],
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     try:
-        printed = []
-        for line in server.stdout:
-            printed.append(line)
-            if found := re.search(r"Site starting on (\d+)", line):
-                yield server, f"http://127.0.0.1:{found[1]}/"
-                break
-        else:
-            raise AssertionError("the server ended: " + "".join(printed))
+        deadline = time.monotonic() + 20
+        while not (found := re.search(r"Site starting on (\d+)", log.read_text())):
+            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+        yield server, f"http://127.0.0.1:{found[1]}/"
     finally:
         server.kill()
-        server.stdout.read()
-        server.stdout.close()
         server.wait()
 
 

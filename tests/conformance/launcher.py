@@ -14,6 +14,7 @@ import sys
 import unittest
 from pathlib import Path
 
+from recorder import Record, recording_reporter
 from twisted.python.usage import UsageError
 from twisted.scripts import trial
 from twisted.trial._asyncrunner import _iterateTests
@@ -24,6 +25,7 @@ from twisted.trial._dist.disttrial import DistTrialRunner
 def main(plan_path: str) -> None:
     """Run what the plan says."""
     plan = json.loads(Path(plan_path).read_text())
+    sys.path[:0] = plan["path"]
     config = trial.Options()
     try:
         # This installs the reactor that `--reactor` names.
@@ -35,8 +37,6 @@ def main(plan_path: str) -> None:
 
         ReactorBuilder._reactors = [plan["builder_reactor"]]
 
-    from recorder import Record, recording_reporter
-
     record = Record(Path(plan["record"]))
     config["reporter"] = recording_reporter(record)
     trial._initialDebugSetup(config)
@@ -46,18 +46,23 @@ def main(plan_path: str) -> None:
         DistTrialRunner._distReporterFactory = early_starts(record)
         DistTrialRunner._driveWorker = staticmethod(drive_worker(record))
     runner = trial._makeRunner(config)
-    suite = without(trial._getSuite(config), set(plan["exclude"]))
+    suite = without(trial._getSuite(config), set(plan["exclude"]), plan["without"])
     record.collected(suite.countTestCases())
     if suite.countTestCases():
         runner.run(suite)
     record.finished()
 
 
-def without(suite: unittest.TestSuite, excluded: set[str]) -> unittest.TestSuite:
-    """The suite without the tests of the given ids."""
-    if not excluded:
+def without(suite: unittest.TestSuite, tests: set[str], packages: list[str]) -> unittest.TestSuite:
+    """The suite without the tests of the given ids, and without those of the given packages."""
+    if not tests and not packages:
         return suite
-    kept = [case for case in _iterateTests(suite) if case.id() not in excluded]
+    prefixes = tuple(f"{package}." for package in packages)
+    kept = [
+        case
+        for case in _iterateTests(suite)
+        if case.id() not in tests and not case.id().startswith(prefixes)
+    ]
     return type(suite)(kept)
 
 
@@ -93,4 +98,5 @@ if __name__ == "__main__":
     # Tests look at sys.argv and at the search path: both as `trial` itself would have them.
     plan_argument = sys.argv[1]
     sys.argv = ["trial"]
+    del sys.path[0]
     main(plan_argument)

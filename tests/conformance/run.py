@@ -107,14 +107,16 @@ def parts(options: argparse.Namespace) -> list[Part]:
         modules = [name for name in BUILDER_MODULES if selected(name, options.module)]
     found = []
     for class_name in classes if modules else []:
-        baseline = TrialRun(BASELINE_NAME, modules, BASELINE_CLASS, 0, options.patience)
+        baseline = TrialRun(BASELINE_NAME, modules, BASELINE_CLASS, patience=options.patience)
         other = replace(baseline, installed=plugin_name(class_name), builder_reactor=class_name)
         title = f"reactor-parametrised tests on {class_name}"
         whole = modules == BUILDER_MODULES
         found.append(Part(title, "builders", class_name, baseline, other, whole))
     for name in names:
         everything = options.module or ["twisted"]
-        baseline = TrialRun(BASELINE_NAME, everything, None, options.jobs, options.patience)
+        baseline = TrialRun(
+            BASELINE_NAME, everything, None, options.jobs, patience=options.patience
+        )
         title = f"{' '.join(everything)} with --reactor={name}"
         other = replace(baseline, installed=name)
         found.append(Part(title, "everything", name, baseline, other, not options.module))
