@@ -6,6 +6,7 @@ mod deferred;
 pub mod engine;
 mod error;
 mod reactor;
+mod transport;
 
 pub use deferred::{Deferred, DeferredSender};
 pub use error::{ConnectError, ConnectErrorKind, Disconnect, Error, Misuse, Result};
@@ -14,6 +15,10 @@ pub use reactor::{
     Resolver, State, StaticResolver, Trigger, TriggerOutcome,
 };
 pub use ropewalk_os::PollerKind;
+pub use transport::{
+    Address, ConnectOptions, Connector, ConnectorState, Descriptor, Factory, ListenOptions,
+    ListeningPort, Producer, ProducerKind, Protocol, Transport,
+};
 
 pub use ropewalk_os as os;
 pub use ropewalk_proto as proto;

@@ -20,6 +20,7 @@ use super::triggers::Triggers;
 use super::{Builder, Reactor};
 use crate::engine::{Engine, Host, TimerId, Timers};
 use crate::error::{Disconnect, Error, Misuse, Result};
+use crate::transport;
 
 /// A call that the loop makes once.
 pub(crate) type Call = Box<dyn FnOnce(&Reactor)>;
@@ -94,6 +95,8 @@ pub(crate) struct Core {
     pub(crate) signals: Signals,
     pub(crate) resolver: RefCell<Rc<dyn Resolver>>,
     pub(crate) failure_hook: RefCell<Option<Rc<FailureHook>>>,
+    /// What ports and foreign descriptors share.
+    pub(crate) transports: transport::Shared,
     clock: Clock,
 }
 
@@ -120,6 +123,7 @@ impl Core {
             triggers: RefCell::default(),
             resolver: RefCell::new(Rc::new(PoolResolver)),
             failure_hook: RefCell::default(),
+            transports: transport::Shared::new().map_err(Error::os("reserve a descriptor"))?,
             clock: builder.clock,
         };
         Ok(Rc::new(core))

@@ -1,0 +1,120 @@
+//! What makes protocols for the connections of a port or a connector.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::{Connector, Protocol};
+use crate::error::{ConnectError, Disconnect};
+use crate::reactor::core::Core;
+
+/// Makes a protocol for each connection, and hears what becomes of a port or a connector.
+///
+/// A closure `FnMut(SocketAddr) -> impl Protocol` is a factory. Callbacks of one factory never
+/// overlap: what happens while one of them runs waits until it has returned.
+///
+/// The same as Twisted's `IProtocolFactory` and `ClientFactory`.
+pub trait Factory: 'static {
+    /// Makes the protocol for a connection with `peer`, or refuses the connection, which is closed
+    /// then: a server's at once, a client's in order.
+    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>>;
+
+    /// The port listens, or the connector starts to connect: called before any connection, and not
+    /// again before [`stopped`](Self::stopped).
+    fn started(&mut self) {}
+
+    /// The port is closed, or the connector neither connected nor about to connect again.
+    fn stopped(&mut self) {}
+
+    /// An attempt to connect begins; [`Connector::stop_connecting`] may be called here already.
+    fn started_connecting(&mut self, connector: &Connector) {
+        let _ = connector;
+    }
+
+    /// An attempt to connect failed. [`Connector::connect`] called here tries again.
+    fn connection_failed(&mut self, connector: &Connector, error: ConnectError) {
+        let _ = (connector, error);
+    }
+
+    /// The connector's connection ended; its protocol knows already. [`Connector::connect`] called
+    /// here connects again.
+    fn connection_lost(&mut self, connector: &Connector, reason: Disconnect) {
+        let _ = (connector, reason);
+    }
+}
+
+impl<F, P> Factory for F
+where
+    F: FnMut(SocketAddr) -> P + 'static,
+    P: Protocol,
+{
+    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+        Some(Box::new(self(peer)))
+    }
+}
+
+type Notice = Box<dyn FnOnce(&mut dyn Factory)>;
+
+/// Holds a factory, which is taken out while one of its callbacks runs.
+pub(crate) struct FactorySlot {
+    factory: Cell<Option<Box<dyn Factory>>>,
+    /// What the factory is to hear when its callback has returned.
+    waiting: RefCell<VecDeque<(&'static str, Notice)>>,
+}
+
+impl FactorySlot {
+    pub(crate) fn new(factory: Box<dyn Factory>) -> Self {
+        Self {
+            factory: Cell::new(Some(factory)),
+            waiting: RefCell::default(),
+        }
+    }
+
+    /// Whether a callback of the factory is running.
+    pub(crate) fn is_busy(&self) -> bool {
+        let factory = self.factory.take();
+        let busy = factory.is_none();
+        self.factory.set(factory);
+        busy
+    }
+
+    /// Makes a protocol. `None` when the factory panicked; must not be called while it is busy.
+    pub(crate) fn build(&self, core: &Core, peer: SocketAddr) -> Option<Option<Box<dyn Protocol>>> {
+        let mut factory = self.factory.take()?;
+        let built = core.guard("a factory's build_protocol", || {
+            factory.build_protocol(peer)
+        });
+        self.factory.set(Some(factory));
+        self.catch_up(core);
+        built
+    }
+
+    /// Tells the factory something, now or when its running callback has returned.
+    pub(crate) fn notify(
+        &self,
+        core: &Core,
+        during: &'static str,
+        notice: impl FnOnce(&mut dyn Factory) + 'static,
+    ) {
+        self.waiting
+            .borrow_mut()
+            .push_back((during, Box::new(notice)));
+        self.catch_up(core);
+    }
+
+    fn catch_up(&self, core: &Core) {
+        loop {
+            let Some(mut factory) = self.factory.take() else {
+                return;
+            };
+            // Bound first, so that the borrow ends before user code runs.
+            let next = self.waiting.borrow_mut().pop_front();
+            let Some((during, notice)) = next else {
+                self.factory.set(Some(factory));
+                return;
+            };
+            core.guard(during, || notice(&mut *factory));
+            self.factory.set(Some(factory));
+        }
+    }
+}

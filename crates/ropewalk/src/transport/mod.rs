@@ -1,0 +1,60 @@
+//! Connections, ports and connectors over TCP, and foreign descriptors.
+//!
+//! A transport is a [`Source`](crate::reactor::core::Source) of the engine on one side and calls a
+//! [`Protocol`] on the other. The rules that hold for all of them:
+//!
+//! - The user's object is taken out of its cell while one of its callbacks runs, so the callback may
+//!   call anything, a nested turn included. What happens to that object meanwhile is told to it
+//!   when the callback has returned.
+//! - Nothing is sent, connected or closed inside the call that asks for it, but in a later step.
+//!   The exceptions are named where they are.
+//! - A callback that panics is reported, and costs its connection, never the loop.
+//!
+//! It does not know TLS, which poller it runs on, or the reactor's lifecycle.
+
+mod accept;
+mod address;
+mod attempt;
+mod connector;
+mod factory;
+mod foreign;
+mod handle;
+mod listener;
+mod options;
+mod producer;
+mod protocol;
+mod stream;
+
+use std::cell::RefCell;
+use std::io;
+
+use ropewalk_os::socket::FdReserve;
+
+pub use address::Address;
+pub use connector::{Connector, ConnectorState};
+pub use factory::Factory;
+pub use foreign::Descriptor;
+pub use handle::Transport;
+pub use listener::ListeningPort;
+pub use options::{ConnectOptions, ListenOptions};
+pub use producer::{Producer, ProducerKind};
+pub use protocol::Protocol;
+
+/// What the transports of one reactor share.
+pub(crate) struct Shared {
+    /// The descriptor that ports shed connections with when no other is free.
+    reserve: RefCell<FdReserve>,
+    watched: RefCell<foreign::Watched>,
+}
+
+impl Shared {
+    /// # Errors
+    ///
+    /// No descriptor is free to be kept in reserve.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            reserve: RefCell::new(FdReserve::new()?),
+            watched: RefCell::default(),
+        })
+    }
+}

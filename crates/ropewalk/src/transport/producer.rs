@@ -1,0 +1,50 @@
+//! Flow control: whoever supplies a transport with data to send.
+
+use super::Transport;
+
+/// Supplies a transport with data, at the pace at which the peer takes it.
+///
+/// Methods take `&self`, for they overlap: a [`resume_producing`](Self::resume_producing) that
+/// writes enough is paused before it returns.
+///
+/// A [`Transport`] is a push producer itself: registered with another transport, it stops reading
+/// while the other one is full. That makes a forwarder with flow control.
+///
+/// The same as Twisted's `IPushProducer` and `IPullProducer`.
+pub trait Producer: 'static {
+    /// `consumer` has sent all it had: write again, a push producer until it is paused, a pull
+    /// producer once. One that is done calls [`Transport::unregister_producer`].
+    fn resume_producing(&self, consumer: &Transport);
+
+    /// `consumer` holds more than its high-water mark: write no more until resumed. Called from
+    /// inside the write that passed the mark. Pull producers are never paused.
+    fn pause_producing(&self, consumer: &Transport) {
+        let _ = consumer;
+    }
+
+    /// The consumer is gone: nothing is called any more.
+    fn stop_producing(&self) {}
+}
+
+/// How a [`Producer`] works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProducerKind {
+    /// Writes on its own until it is paused; never resumed before it was paused.
+    Push,
+    /// Writes once each time it is resumed: at registration, and whenever all was sent.
+    Pull,
+}
+
+impl Producer for Transport {
+    fn resume_producing(&self, _: &Transport) {
+        Self::resume_producing(self);
+    }
+
+    fn pause_producing(&self, _: &Transport) {
+        Self::pause_producing(self);
+    }
+
+    fn stop_producing(&self) {
+        self.lose_connection();
+    }
+}

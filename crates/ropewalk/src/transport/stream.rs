@@ -1,0 +1,623 @@
+//! One TCP connection as a source of the engine: reads, flushes, and ends.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::{Rc, Weak};
+
+use bytes::Bytes;
+use ropewalk_os::{Interest, Readiness, SourceFd, Token, socket};
+use ropewalk_proto::{Action, CloseReason, Flow, ProducerState, StreamState, WriteQueue};
+
+use super::{Producer, ProducerKind, Protocol, Transport};
+use crate::error::{Disconnect, Misuse};
+use crate::reactor::core::{Core, Source};
+
+/// The most one flush sends, in bytes: no stream keeps the loop from the others.
+const SEND_LIMIT: usize = 128 * 1024;
+
+/// The most pieces one send gathers.
+const GATHER: usize = 64;
+
+/// Who wants to know that a stream has ended, after its protocol: a connector.
+pub(crate) trait Owner {
+    /// The stream ended for `reason`; its protocol knows.
+    fn stream_ended(&self, core: &Rc<Core>, reason: Disconnect);
+}
+
+/// The state of one connection. [`Transport`] is the handle to it.
+///
+/// No cell is borrowed while user code runs.
+pub(crate) struct Stream {
+    me: Weak<Stream>,
+    core: Weak<Core>,
+    /// Where in the engine the stream is; empty once it has ended.
+    token: Cell<Option<Token>>,
+    peer: SocketAddr,
+    state: Cell<StreamState>,
+    queue: RefCell<WriteQueue<Bytes>>,
+    /// Taken out while one of its callbacks runs, so that the callback may do anything.
+    protocol: Cell<Option<Box<dyn Protocol>>>,
+    producer: RefCell<Option<(Rc<dyn Producer>, ProducerKind)>>,
+    owner: RefCell<Option<Rc<dyn Owner>>>,
+    /// What sending failed with, until the next dispatch makes it the reason of the end.
+    failure: Cell<Option<io::Error>>,
+    /// Why the connection ended, until the protocol's running callback has returned.
+    lost: Cell<Option<Disconnect>>,
+    notes: Notes,
+}
+
+#[derive(Default)]
+struct Notes {
+    /// The system took less than was offered: writability is waited for.
+    blocked: Cell<bool>,
+    /// The stream is on the flush list.
+    flush_asked: Cell<bool>,
+    /// Something was to be read while the protocol's callback was running: not watched until then.
+    read_deferred: Cell<bool>,
+    /// The write side was closed while the protocol's callback was running.
+    write_closed_due: Cell<bool>,
+}
+
+impl Stream {
+    /// Starts to serve the connected socket `fd`, and tells `protocol` so.
+    pub(crate) fn open(
+        core: &Rc<Core>,
+        fd: OwnedFd,
+        peer: SocketAddr,
+        protocol: Box<dyn Protocol>,
+        owner: Option<Rc<dyn Owner>>,
+        before: impl FnOnce(&Transport),
+    ) -> Transport {
+        let stream = Rc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            core: Rc::downgrade(core),
+            token: Cell::new(None),
+            peer,
+            state: Cell::new(StreamState::new()),
+            queue: RefCell::new(WriteQueue::new()),
+            protocol: Cell::new(Some(protocol)),
+            producer: RefCell::default(),
+            owner: RefCell::new(owner),
+            failure: Cell::new(None),
+            lost: Cell::new(None),
+            notes: Notes::default(),
+        });
+        let source: Rc<dyn Source> = Rc::clone(&stream) as Rc<dyn Source>;
+        stream
+            .token
+            .set(Some(core.engine.insert(SourceFd::from(fd), source)));
+        stream.update_interest(core);
+        let transport = Transport::new(Rc::clone(&stream));
+        before(&transport);
+        stream.deliver(
+            core,
+            "a protocol's connection_made",
+            |protocol, transport| {
+                protocol.connection_made(transport);
+            },
+        );
+        transport
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub(crate) fn state(&self) -> StreamState {
+        self.state.get()
+    }
+
+    pub(crate) fn queue(&self) -> &RefCell<WriteQueue<Bytes>> {
+        &self.queue
+    }
+
+    /// Runs `use_fd` on the socket, if the connection is open and the reactor alive.
+    pub(crate) fn with_fd<R>(&self, use_fd: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
+        self.core
+            .upgrade()?
+            .engine
+            .with_fd(self.token.get()?, use_fd)
+    }
+
+    /// Puts `protocol` in the place of the present one, which hears of nothing any more. `None`
+    /// once the connection has ended.
+    pub(crate) fn replace_protocol(&self, protocol: Box<dyn Protocol>) -> Option<()> {
+        if !self.state.get().is_connected() {
+            return None;
+        }
+        drop(self.protocol.replace(Some(protocol)));
+        Some(())
+    }
+
+    /// Queues what `append` pushes, unless the connection takes no more.
+    pub(crate) fn write(&self, append: impl FnOnce(&mut WriteQueue<Bytes>) -> Flow) {
+        if !self.state.get().takes_writes() {
+            return;
+        }
+        let mut queue = self.queue.borrow_mut();
+        let flow = append(&mut queue);
+        let nothing = queue.is_empty();
+        drop(queue);
+        if nothing {
+            return;
+        }
+        if !self.notes.flush_asked.get() && !self.notes.blocked.get() {
+            if let Some(core) = self.core.upgrade() {
+                self.ask_flush(&core);
+            }
+        }
+        if flow == Flow::Pause {
+            self.pause_producer();
+        }
+    }
+
+    pub(crate) fn set_paused(&self, paused: bool) {
+        let mut state = self.state.get();
+        if paused {
+            state.pause()
+        } else {
+            state.resume()
+        }
+        if self.state.replace(state) != state {
+            if let Some(core) = self.core.upgrade() {
+                self.update_interest(&core);
+            }
+        }
+    }
+
+    /// Lets an event from the program happen.
+    pub(crate) fn request(&self, event: impl FnOnce(&mut StreamState) -> Action) {
+        let action = self.step(event);
+        if let Some(core) = self.core.upgrade() {
+            self.act(&core, action);
+        }
+    }
+
+    pub(crate) fn register_producer(
+        &self,
+        producer: Rc<dyn Producer>,
+        kind: ProducerKind,
+    ) -> Result<(), Misuse> {
+        if self.producer.borrow().is_some() {
+            return Err(Misuse::ProducerInUse);
+        }
+        if !self.state.get().is_connected() {
+            producer.stop_producing();
+            return Ok(());
+        }
+        *self.producer.borrow_mut() = Some((Rc::clone(&producer), kind));
+        self.queue.borrow_mut().forget_pause();
+        if let (ProducerKind::Pull, Some(me)) = (kind, self.me.upgrade()) {
+            producer.resume_producing(&Transport::new(me));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unregister_producer(&self) {
+        let producer = self.producer.take();
+        self.queue.borrow_mut().forget_pause();
+        drop(producer);
+        self.request(StreamState::producer_unregistered);
+    }
+
+    /// Pauses a push producer; with any other the pause means nothing, and is not to be remembered.
+    fn pause_producer(&self) {
+        let push = match &*self.producer.borrow() {
+            Some((producer, ProducerKind::Push)) => Some(Rc::clone(producer)),
+            _ => None,
+        };
+        match (push, self.me.upgrade()) {
+            (Some(producer), Some(me)) => producer.pause_producing(&Transport::new(me)),
+            _ => self.queue.borrow_mut().forget_pause(),
+        }
+    }
+
+    fn resume_producer(&self, core: &Rc<Core>) {
+        let producer = self
+            .producer
+            .borrow()
+            .as_ref()
+            .map(|(producer, _)| Rc::clone(producer));
+        self.queue.borrow_mut().forget_pause();
+        let (Some(producer), Some(me)) = (producer, self.me.upgrade()) else {
+            return;
+        };
+        let transport = Transport::new(me);
+        let resume = || producer.resume_producing(&transport);
+        if core
+            .guard("a producer's resume_producing", resume)
+            .is_none()
+        {
+            self.act(core, self.step(StreamState::callback_failed));
+        }
+    }
+
+    fn producer_state(&self) -> ProducerState {
+        match &*self.producer.borrow() {
+            None => ProducerState::None,
+            Some((_, ProducerKind::Pull)) => ProducerState::Pull,
+            Some((_, ProducerKind::Push)) => ProducerState::Push {
+                paused: self.queue.borrow().paused(),
+            },
+        }
+    }
+
+    /// Moves the state on.
+    fn step(&self, event: impl FnOnce(&mut StreamState) -> Action) -> Action {
+        let mut state = self.state.get();
+        let action = event(&mut state);
+        self.state.set(state);
+        action
+    }
+
+    /// Does what the state machine asks for.
+    fn act(&self, core: &Rc<Core>, action: Action) {
+        match action {
+            Action::Nothing => {}
+            Action::Flush => {
+                self.update_interest(core);
+                self.ask_flush(core);
+            }
+            Action::ResumeProducer => self.resume_producer(core),
+            Action::ShutdownWrite => self.shut_write(core),
+            Action::NotifyReadClosed => {
+                self.update_interest(core);
+                self.deliver(core, "a protocol's read_closed", |protocol, transport| {
+                    protocol.read_closed(transport);
+                });
+            }
+            Action::ScheduleAbort => {
+                self.drop_unsent();
+                self.update_interest(core);
+                self.ask_later(core, Readiness::ERROR);
+            }
+            Action::Close(reason) => self.end(core, disconnect(reason)),
+        }
+    }
+
+    fn update_interest(&self, core: &Core) {
+        let Some(token) = self.token.get() else {
+            return;
+        };
+        let state = self.state.get();
+        let readable = state.reads() && !self.notes.read_deferred.get();
+        let writable = state.sends() && self.notes.blocked.get();
+        let interest = Interest::NONE
+            .with_readable(readable)
+            .with_writable(writable);
+        core.engine.set_interest(token, interest);
+    }
+
+    /// Asks for a flush at the end of the batch; a blocked stream flushes when it is writable.
+    fn ask_flush(&self, core: &Core) {
+        let Some(token) = self.token.get() else {
+            return;
+        };
+        if !self.notes.blocked.get() && !self.notes.flush_asked.replace(true) {
+            core.engine.request_flush(token);
+        }
+    }
+
+    fn ask_later(&self, core: &Core, readiness: Readiness) {
+        if let Some(token) = self.token.get() {
+            core.engine.request_ready(token, readiness);
+        }
+    }
+
+    /// Reads once. Answers whether anything came of it: data, an end or an error.
+    fn read(&self, core: &Rc<Core>, token: Token) -> bool {
+        if !self.state.get().reads() {
+            return false;
+        }
+        if self.is_busy() {
+            self.notes.read_deferred.set(true);
+            self.update_interest(core);
+            return true;
+        }
+        let mut buffer = core.engine.take_read_buffer();
+        let received = core
+            .engine
+            .with_fd(token, |fd| socket::recv(fd, &mut buffer));
+        let found = match received {
+            Some(Ok(0)) => {
+                let half_close = self.lives_half_closed(core);
+                self.act(core, self.step(|state| state.peer_closed(half_close)));
+                true
+            }
+            Some(Ok(count)) => {
+                self.deliver(core, "a protocol's data_received", |protocol, transport| {
+                    protocol.data_received(transport, &buffer[..count]);
+                });
+                true
+            }
+            Some(Err(error)) if would_block(&error) => false,
+            Some(Err(error)) => {
+                self.fail(core, error);
+                true
+            }
+            None => false,
+        };
+        core.engine.give_read_buffer(buffer);
+        found
+    }
+
+    /// The poller reported a hang-up or an error, and there was nothing to read.
+    fn hung_up(&self, core: &Rc<Core>, token: Token) {
+        let half_close = self.lives_half_closed(core);
+        let pending = core.engine.with_fd(token, socket::take_error);
+        match (self.step(|state| state.hung_up(half_close)), pending) {
+            (Action::Close(CloseReason::Lost), Some(Ok(Some(error)) | Err(error))) => {
+                self.end(core, Disconnect::Lost(error));
+            }
+            (action, _) => self.act(core, action),
+        }
+    }
+
+    fn lives_half_closed(&self, core: &Core) -> bool {
+        let Some(protocol) = self.protocol.take() else {
+            return false;
+        };
+        let answer = core.guard("a protocol's half_close", || protocol.half_close());
+        self.put_back(protocol);
+        answer.unwrap_or(false)
+    }
+
+    /// What is queued may be sent again, or a completed flush comes back.
+    fn writable(&self, core: &Rc<Core>, token: Token) {
+        if !self.state.get().sends() {
+            return;
+        }
+        if let Err(error) = self.send(core, token) {
+            self.fail(core, error);
+        } else if self.queue.borrow().is_empty() {
+            let producer = self.producer_state();
+            self.act(core, self.step(|state| state.drained(producer)));
+        }
+    }
+
+    /// Sends once; waits for writability exactly while anything is left.
+    fn send(&self, core: &Core, token: Token) -> io::Result<()> {
+        let mut queue = self.queue.borrow_mut();
+        let mut released = Released::default();
+        if !queue.is_empty() {
+            let mut slices = [IoSlice::new(&[]); GATHER];
+            let sent = core.engine.with_fd(token, |fd| match first_alone(&queue) {
+                Some(slice) => socket::send(fd, slice),
+                None => {
+                    let count = queue.fill_slices(&mut slices, SEND_LIMIT);
+                    socket::send_vectored(fd, &slices[..count])
+                }
+            });
+            let sent = match sent {
+                Some(Ok(sent)) => sent,
+                Some(Err(error)) if would_block(&error) => 0,
+                Some(Err(error)) => return Err(error),
+                None => return Ok(()),
+            };
+            queue.advance(sent, &mut |chunk| released.keep(chunk));
+        }
+        let blocked = !queue.is_empty();
+        // Chunks may belong to the program: they are dropped when nothing is borrowed.
+        drop(queue);
+        drop(released);
+        if self.notes.blocked.replace(blocked) != blocked {
+            self.update_interest(core);
+        }
+        Ok(())
+    }
+
+    fn shut_write(&self, core: &Rc<Core>) {
+        if let Some(token) = self.token.get() {
+            // A peer that is gone is found out by reading.
+            let _: Option<io::Result<()>> = core.engine.with_fd(token, socket::shutdown_write);
+        }
+        self.update_interest(core);
+        self.notes.write_closed_due.set(true);
+        self.settle(core);
+    }
+
+    /// Ends the connection because the system said `error`.
+    fn fail(&self, core: &Rc<Core>, error: io::Error) {
+        if let Action::Close(_) = self.step(StreamState::io_failed) {
+            self.end(core, Disconnect::Lost(error));
+        }
+    }
+
+    /// Closes the socket and tells whom it concerns. The state is closed already, so that whatever
+    /// they do finds a connection that takes nothing any more.
+    fn end(&self, core: &Rc<Core>, reason: Disconnect) {
+        let producer = self.producer.take();
+        if let Some((producer, _)) = producer {
+            core.guard("a producer's stop_producing", || {
+                producer.stop_producing();
+                drop(producer);
+            });
+        }
+        if let Some((fd, source)) = self
+            .token
+            .take()
+            .and_then(|token| core.engine.remove(token))
+        {
+            close(fd, matches!(reason, Disconnect::Aborted));
+            drop(source);
+        }
+        self.drop_unsent();
+        self.lost.set(Some(reason));
+        self.settle(core);
+    }
+
+    fn drop_unsent(&self) {
+        let unsent = self.queue.replace(WriteQueue::new());
+        drop(unsent);
+    }
+
+    fn is_busy(&self) -> bool {
+        let protocol = self.protocol.take();
+        let busy = protocol.is_none();
+        self.protocol.set(protocol);
+        busy
+    }
+
+    /// Puts the protocol back after its callback, unless that put another in its place.
+    fn put_back(&self, protocol: Box<dyn Protocol>) {
+        let newer = self.protocol.take();
+        match newer {
+            None => self.protocol.set(Some(protocol)),
+            Some(newer) => {
+                self.protocol.set(Some(newer));
+                drop(protocol);
+            }
+        }
+    }
+
+    /// Runs a callback of the protocol, and then tells it what happened meanwhile. A protocol that
+    /// is busy does not hear of it.
+    fn deliver(
+        &self,
+        core: &Rc<Core>,
+        during: &'static str,
+        callback: impl FnOnce(&mut dyn Protocol, &Transport),
+    ) {
+        let Some(me) = self.me.upgrade() else { return };
+        let Some(mut protocol) = self.protocol.take() else {
+            return;
+        };
+        let transport = Transport::new(me);
+        let done = core.guard(during, || callback(&mut *protocol, &transport));
+        self.put_back(protocol);
+        if done.is_none() {
+            self.act(core, self.step(StreamState::callback_failed));
+        }
+        self.settle(core);
+    }
+
+    /// Tells the protocol what it could not be told while its callback was running.
+    fn settle(&self, core: &Rc<Core>) {
+        if self.is_busy() {
+            return;
+        }
+        if self.notes.read_deferred.replace(false) {
+            self.update_interest(core);
+        }
+        if self.notes.write_closed_due.replace(false) && self.state.get().is_connected() {
+            self.deliver(core, "a protocol's write_closed", |protocol, transport| {
+                protocol.write_closed(transport);
+            });
+        }
+        if let Some(reason) = self.lost.take() {
+            self.tell_lost(core, reason);
+        }
+    }
+
+    /// The last callback; the protocol goes with it.
+    fn tell_lost(&self, core: &Rc<Core>, reason: Disconnect) {
+        let owner = self.owner.take();
+        if let Some(mut protocol) = self.protocol.take() {
+            let reason = reason.clone();
+            core.guard("a protocol's connection_lost", || {
+                protocol.connection_lost(reason);
+                drop(protocol);
+            });
+        }
+        if let Some(owner) = owner {
+            owner.stream_ended(core, reason);
+        }
+    }
+}
+
+impl Source for Stream {
+    fn ready(&self, core: &Rc<Core>, token: Token, readiness: Readiness) {
+        if self.state.get().is_aborting() {
+            return self.act(core, self.step(StreamState::abort_due));
+        }
+        if let Some(error) = self.failure.take() {
+            return self.fail(core, error);
+        }
+        let trouble = readiness.is_error() || readiness.is_hangup() || readiness.is_invalid();
+        if readiness.is_readable() || trouble {
+            // The error that a read gives says more than the hang-up.
+            let found = self.read(core, token);
+            if trouble && !found {
+                return self.hung_up(core, token);
+            }
+        }
+        if readiness.is_writable() && self.token.get() == Some(token) {
+            self.writable(core, token);
+        }
+    }
+
+    fn flush(&self, core: &Rc<Core>, token: Token) {
+        self.notes.flush_asked.set(false);
+        if self.notes.blocked.get() || !self.state.get().sends() {
+            return;
+        }
+        if let Err(error) = self.send(core, token) {
+            // No user code runs from here: the next dispatch ends the connection.
+            self.failure.set(Some(error));
+            self.ask_later(core, Readiness::WRITABLE);
+        } else if self.queue.borrow().is_empty()
+            && self.state.get().follows_drain(self.producer_state())
+        {
+            self.ask_later(core, Readiness::WRITABLE);
+        }
+    }
+
+    fn register_failed(&self, core: &Rc<Core>, _: Token, error: io::Error) {
+        self.fail(core, error);
+    }
+
+    fn connection_lost(&self, core: &Rc<Core>, reason: Disconnect) {
+        if let Action::Close(_) = self.step(StreamState::cut) {
+            self.end(core, reason);
+        }
+    }
+}
+
+/// The first piece, when it is all there is and may go out in one send.
+fn first_alone(queue: &WriteQueue<Bytes>) -> Option<&[u8]> {
+    let first = queue.first_slice()?;
+    (first.len() == queue.len() || first.len() >= SEND_LIMIT)
+        .then(|| &first[..first.len().min(SEND_LIMIT)])
+}
+
+fn disconnect(reason: CloseReason) -> Disconnect {
+    match reason {
+        CloseReason::Done => Disconnect::Done,
+        CloseReason::Lost => Disconnect::Lost(io::ErrorKind::ConnectionReset.into()),
+        CloseReason::Aborted => Disconnect::Aborted,
+        CloseReason::Failed => Disconnect::Panicked,
+    }
+}
+
+/// Closes a socket in order, or with a reset. One that is gone already needs neither.
+fn close(fd: SourceFd, reset: bool) {
+    let _: io::Result<()> = if reset {
+        socket::set_linger_zero(fd.as_fd())
+    } else {
+        socket::shutdown_both(fd.as_fd())
+    };
+    drop(fd);
+}
+
+fn would_block(error: &io::Error) -> bool {
+    // ENOBUFS: out of memory for a moment, to be tried again like a full socket.
+    error.kind() == io::ErrorKind::WouldBlock || socket::is_no_buffers(error)
+}
+
+/// Chunks that are sent; the usual single one needs no allocation.
+#[derive(Default)]
+struct Released {
+    first: Option<Bytes>,
+    more: Vec<Bytes>,
+}
+
+impl Released {
+    fn keep(&mut self, chunk: Bytes) {
+        match self.first {
+            None => self.first = Some(chunk),
+            Some(_) => self.more.push(chunk),
+        }
+    }
+}
