@@ -89,5 +89,5 @@ $(STAMPS)/test $(STAMPS)/bench: requirements/runtime.txt
 
 $(STAMPS)/extension: $(EXTENSION_SOURCES) $(STAMPS)/runtime $(STAMPS)/build
 	tools/need-commands cc cargo
-	VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/maturin develop --release
+	PIP_QUIET=1 VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/maturin develop --release
 	touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import os
@@ -48,7 +49,11 @@ def assert_same(
     assert len(expected["events"]) > 1, "a scenario without events shows nothing"
     assert not any(str(e[0]).startswith("scenario ") for e in expected["events"]), expected
     found = run_scenario(script, reactor, *arguments, prefix=prefix)
-    assert found["events"] == expected["events"]
+    before, after = ([json.dumps(event) for event in r["events"]] for r in (expected, found))
+    difference = "\n".join(
+        difflib.unified_diff(before, after, BASELINES[reactor], reactor, "", "", 3)
+    )
+    assert not difference, f"{script} differs:\n{difference}"
     assert found["sockets_left"] == 0
     assert found["descriptors_left"] <= expected["descriptors_left"]
     return found

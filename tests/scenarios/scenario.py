@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import struct
 import sys
@@ -168,7 +169,8 @@ class Scenario:
         if isinstance(field, str):
             for value, name in self._names.items():
                 field = field.replace(value, name)
-            return field
+            # The frames of a traceback are the reactor's own business.
+            return re.sub(r"\n/[^\n]*:\d+:\w+", "", field)
         if field is None or isinstance(field, bool | int | float):
             return field
         return self._plain(repr(field))
