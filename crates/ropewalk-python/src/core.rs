@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyList, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use ropewalk::engine::{Engine, TimerId, Timers};
 use ropewalk::os::{PollerKind, Token};
@@ -28,6 +28,9 @@ pub(crate) struct State {
     timers: RefCell<Timers<f64, Py<DelayedCall>>>,
     /// The reactor object; its `__dict__` may be shared with another one, as Twisted's tests do.
     reactor: RefCell<Option<Py<PyAny>>>,
+    /// The reactor's `__dict__` at the beginning. Twisted's tests lend it to another reactor object
+    /// for a while, whose own core is then out of use.
+    attributes: RefCell<Option<Py<PyDict>>>,
     /// Twisted's Python descriptors by identity: where in the engine each is.
     pub(crate) foreign: RefCell<HashMap<usize, Token>>,
     /// The waker object, while it counts as a reader.
@@ -60,7 +63,7 @@ impl Core {
 
     /// `reactor.seconds()`, which a program may have replaced on the instance or in a subclass.
     pub(crate) fn seconds(&self, py: Python<'_>) -> PyResult<f64> {
-        if self.state.get(py).default_clock.get() && !self.overridden(py, "seconds")? {
+        if self.state.get(py).default_clock.get() && !self.overridden(py, intern!(py, "seconds"))? {
             return Ok(wall_clock());
         }
         self.reactor(py)?
@@ -84,8 +87,20 @@ impl Core {
         }
     }
 
+    /// An attribute of the reactor: of the instance, as nearly always, or of its class.
+    fn attribute<'py>(
+        &self,
+        py: Python<'py>,
+        name: &Bound<'py, PyString>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match self.instance_attribute(py, name)? {
+            Some(value) => Ok(value),
+            None => self.reactor(py)?.getattr(name),
+        }
+    }
+
     /// Whether the reactor instance has an attribute of its own that hides the class's.
-    fn overridden(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
+    fn overridden(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<bool> {
         self.instance_attribute(py, name)
             .map(|found| found.is_some())
     }
@@ -93,16 +108,17 @@ impl Core {
     fn instance_attribute<'py>(
         &self,
         py: Python<'py>,
-        name: &str,
+        name: &Bound<'py, PyString>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let reactor = self.reactor(py)?;
-        let dict = reactor.getattr(intern!(py, "__dict__"))?;
-        dict.cast::<PyDict>()?.get_item(name)
+        match self.state.get(py).attributes.borrow().as_ref() {
+            Some(attributes) => attributes.bind(py).get_item(name),
+            None => Ok(None),
+        }
     }
 
     /// How many thread calls wait, and the queue itself.
     fn thread_call_queue<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let queue = self.reactor(py)?.getattr(intern!(py, "threadCallQueue"))?;
+        let queue = self.attribute(py, intern!(py, "threadCallQueue"))?;
         Ok(queue.cast_into::<PyList>()?)
     }
 
@@ -152,8 +168,11 @@ impl Core {
 
     /// Fires the shutdown event if a stop was asked for since the last turn.
     fn fire_shutdown_if_stopped(&self, py: Python<'_>) -> PyResult<()> {
-        let reactor = self.reactor(py)?;
-        if reactor.getattr(intern!(py, "_justStopped"))?.is_truthy()? {
+        if self
+            .attribute(py, intern!(py, "_justStopped"))?
+            .is_truthy()?
+        {
+            let reactor = self.reactor(py)?;
             reactor.setattr(intern!(py, "_justStopped"), false)?;
             reactor.call_method1(intern!(py, "fireSystemEvent"), (intern!(py, "shutdown"),))?;
         }
@@ -191,13 +210,16 @@ impl Core {
     ) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        if native.run_until_current && !this.overridden(py, "runUntilCurrent")? {
+        if native.run_until_current && !this.overridden(py, intern!(py, "runUntilCurrent"))? {
             Self::run_until_current(slf)?;
         } else {
             reactor.call_method0(intern!(py, "runUntilCurrent"))?;
         }
-        let running = reactor.getattr(intern!(py, "running"))?.is_truthy()?;
-        if native.timeout && native.do_iteration && !this.overridden(py, "doIteration")? {
+        let running = this.attribute(py, intern!(py, "running"))?.is_truthy()?;
+        if native.timeout
+            && native.do_iteration
+            && !this.overridden(py, intern!(py, "doIteration"))?
+        {
             let busy = !running || !this.thread_call_queue(py)?.is_empty();
             let timeout = if busy {
                 Some(0.0)
@@ -238,6 +260,7 @@ impl Core {
                 engine,
                 timers: RefCell::default(),
                 reactor: RefCell::default(),
+                attributes: RefCell::default(),
                 foreign: RefCell::default(),
                 waker_reader: RefCell::default(),
                 taken_calls: RefCell::default(),
@@ -257,7 +280,13 @@ impl Core {
         state
             .default_clock
             .set(clock.is(&twisted::runtime_seconds(py)?));
-        let old = state.reactor.replace(Some(reactor.clone().unbind()));
+        let attributes = reactor
+            .getattr(intern!(py, "__dict__"))?
+            .cast_into::<PyDict>()?;
+        let old = (
+            state.reactor.replace(Some(reactor.clone().unbind())),
+            state.attributes.replace(Some(attributes.unbind())),
+        );
         drop(old);
         Ok(())
     }
@@ -442,6 +471,9 @@ impl Core {
         let state = unsafe { self.state.get_in_traverse() };
         if let Ok(reactor) = state.reactor.try_borrow() {
             visit.call(reactor.as_ref())?;
+        }
+        if let Ok(attributes) = state.attributes.try_borrow() {
+            visit.call(attributes.as_ref())?;
         }
         if let Ok(waker) = state.waker_reader.try_borrow() {
             visit.call(waker.as_ref())?;

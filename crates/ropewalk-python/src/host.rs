@@ -5,7 +5,7 @@ use std::io;
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyListMethods};
+use pyo3::types::{PyDict, PyList, PyListMethods};
 use ropewalk::engine::{Engine, Host};
 use ropewalk::os::{Readiness, Token};
 
@@ -38,6 +38,12 @@ impl PyHost {
         }
     }
 
+    /// This thread's stack of logging contexts. No borrow is left, for a callback may poll.
+    fn context_stack<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyList>> {
+        let stack = self.core.get().state(py).contexts.borrow();
+        stack.as_ref().map(|stack| stack.bind(py).clone())
+    }
+
     /// Runs `deliver` with a logging context on top of this thread's stack of them.
     ///
     /// `context` makes it, and is told whether the stack holds nothing but the default.
@@ -47,8 +53,7 @@ impl PyHost {
         context: impl FnOnce(bool) -> PyResult<Py<PyDict>>,
         deliver: impl FnOnce() -> PyResult<()>,
     ) {
-        let stack = self.core.get().state(py).contexts.borrow();
-        let Some(stack) = stack.as_ref().map(|stack| stack.bind(py).clone()) else {
+        let Some(stack) = self.context_stack(py) else {
             return;
         };
         match context(stack.len() == 1).and_then(|context| stack.append(context)) {

@@ -60,6 +60,8 @@ struct Entry<S> {
 /// Single-threaded but for [`waker`](Self::waker). Changes of interest are lazy: wanted and
 /// registered interest are compared once, before the wait.
 pub struct Engine<H: Host> {
+    kind: Cell<PollerKind>,
+    /// Borrowed while a thread waits in it, which may be another one than the caller's.
     poller: RefCell<Box<dyn Poller>>,
     registry: RefCell<Registry<Entry<H::Source>>>,
     waker: Waker,
@@ -86,6 +88,7 @@ impl<H: Host> Engine<H> {
     /// [`Unsupported`](io::ErrorKind::Unsupported) for a poller this platform does not have.
     pub fn new(kind: PollerKind) -> io::Result<Self> {
         let engine = Self {
+            kind: Cell::new(kind),
             poller: RefCell::new(kind.new_poller()?),
             registry: RefCell::new(Registry::new()),
             waker: Waker::new()?,
@@ -102,7 +105,7 @@ impl<H: Host> Engine<H> {
 
     /// Which poller the engine runs on.
     pub fn poller_kind(&self) -> PollerKind {
-        self.poller.borrow().kind()
+        self.kind.get()
     }
 
     /// Ends the wait from any thread; pending wake-ups are merged into one.
@@ -113,7 +116,10 @@ impl<H: Host> Engine<H> {
     /// Adds a source without any interest. The engine keeps `fd` (owned or lent) until
     /// [`remove`](Self::remove).
     pub fn insert(&self, fd: SourceFd, source: H::Source) -> Token {
-        let entry = Entry { source, flush_queued: false };
+        let entry = Entry {
+            source,
+            flush_queued: false,
+        };
         self.registry.borrow_mut().insert(fd, entry)
     }
 
@@ -144,12 +150,19 @@ impl<H: Host> Engine<H> {
 
     /// The source behind a token.
     pub fn source(&self, token: Token) -> Option<H::Source> {
-        self.registry.borrow().get(token).map(|entry| entry.source.clone())
+        self.registry
+            .borrow()
+            .get(token)
+            .map(|entry| entry.source.clone())
     }
 
     /// The tokens of all sources, in no particular order.
     pub fn tokens(&self) -> Vec<Token> {
-        self.registry.borrow().iter().map(|(token, _)| token).collect()
+        self.registry
+            .borrow()
+            .iter()
+            .map(|(token, _)| token)
+            .collect()
     }
 
     /// Calls `visit` with every source, for an embedder that has to trace what it reaches.
@@ -190,7 +203,9 @@ impl<H: Host> Engine<H> {
     /// Lends the read buffer of [`READ_BUFFER`](Self::READ_BUFFER) bytes. It is taken, not
     /// borrowed, so that a callback holding data in it may run a nested turn; give it back.
     pub fn take_read_buffer(&self) -> Box<[u8]> {
-        self.read_buffer.take().unwrap_or_else(|| vec![0; Self::READ_BUFFER].into_boxed_slice())
+        self.read_buffer
+            .take()
+            .unwrap_or_else(|| vec![0; Self::READ_BUFFER].into_boxed_slice())
     }
 
     /// Gives the read buffer back.
@@ -205,11 +220,12 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     ///
-    /// What the poller's wait failed with, which is a defect and not a peer's doing. A signal is
-    /// no error.
+    /// What the poller's wait failed with, which is a defect and not a peer's doing; a signal is no
+    /// error. [`ResourceBusy`](io::ErrorKind::ResourceBusy) while another thread waits in this
+    /// engine, which an embedder that shares it under a lock may run into.
     pub fn poll(&self, host: &H, timeout: Option<Duration>) -> io::Result<()> {
         self.flush(host);
-        self.apply(host);
+        self.apply(host)?;
         let mut events = self.events.take();
         let requested = std::mem::take(&mut *self.requested.borrow_mut());
         let result = self.wait(host, &mut events, timeout, !requested.is_empty());
@@ -260,16 +276,19 @@ impl<H: Host> Engine<H> {
     /// As [`Engine::new`]; the old poller then stays.
     pub fn rebuild_poller(&self, kind: PollerKind) -> io::Result<()> {
         let fresh = kind.new_poller()?;
-        *self.poller.borrow_mut() = fresh;
+        *self.poller.try_borrow_mut().map_err(|_| waiting())? = fresh;
+        self.kind.set(kind);
         self.registry.borrow_mut().forget_registrations();
         Ok(())
     }
 
     /// Tells the system about interest that changed since the last wait.
-    fn apply(&self, host: &H) {
+    fn apply(&self, host: &H) -> io::Result<()> {
+        let mut poller = self.poller.try_borrow_mut().map_err(|_| waiting())?;
         let mut refused = self.refused.take();
-        let mut poller = self.poller.borrow_mut();
-        self.registry.borrow_mut().apply(&mut **poller, &mut refused);
+        self.registry
+            .borrow_mut()
+            .apply(&mut **poller, &mut refused);
         drop(poller);
         for (token, error) in refused.drain(..) {
             if let Some(source) = self.source(token) {
@@ -277,6 +296,7 @@ impl<H: Host> Engine<H> {
             }
         }
         self.refused.set(refused);
+        Ok(())
     }
 
     fn wait(
@@ -291,7 +311,7 @@ impl<H: Host> Engine<H> {
         // handlers may have asked for readiness.
         let due = something_requested || always_ready || !self.requested.borrow().is_empty();
         let timeout = if due { Some(Duration::ZERO) } else { timeout };
-        let mut poller = self.poller.borrow_mut();
+        let mut poller = self.poller.try_borrow_mut().map_err(|_| waiting())?;
         let result = if timeout == Some(Duration::ZERO) {
             poller.wait(events, timeout)
         } else {
@@ -313,7 +333,9 @@ impl<H: Host> Engine<H> {
             return;
         }
         let registry = self.registry.borrow();
-        let Some(entry) = registry.get(event.token) else { return };
+        let Some(entry) = registry.get(event.token) else {
+            return;
+        };
         let interest = registry.interest(event.token).unwrap_or(Interest::NONE);
         let source = entry.source.clone();
         drop(registry);
@@ -334,6 +356,13 @@ impl<H: Host> Engine<H> {
             *current = requested;
         }
     }
+}
+
+fn waiting() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "the loop is waiting in another thread",
+    )
 }
 
 /// What of `readiness` a source with `interest` hears about: hang-up and errors always.

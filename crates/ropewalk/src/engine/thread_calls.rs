@@ -14,14 +14,20 @@ pub struct ThreadCalls<T> {
 
 impl<T> Clone for ThreadCalls<T> {
     fn clone(&self) -> Self {
-        Self { queue: Arc::clone(&self.queue), waker: self.waker.clone() }
+        Self {
+            queue: Arc::clone(&self.queue),
+            waker: self.waker.clone(),
+        }
     }
 }
 
 impl<T> ThreadCalls<T> {
     /// Creates an empty queue whose pushes end the wait that `waker` belongs to.
     pub fn new(waker: Waker) -> Self {
-        Self { queue: Arc::default(), waker }
+        Self {
+            queue: Arc::default(),
+            waker,
+        }
     }
 
     /// Appends a call and wakes the loop. Any thread.
@@ -69,10 +75,16 @@ mod tests {
                 std::thread::spawn(move || (0..1000).for_each(|n| calls.push((thread, n))))
             })
             .collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
         let taken = calls.take();
         for thread in 0..4 {
-            let own: Vec<_> = taken.iter().filter(|c| c.0 == thread).map(|c| c.1).collect();
+            let own: Vec<_> = taken
+                .iter()
+                .filter(|c| c.0 == thread)
+                .map(|c| c.1)
+                .collect();
             assert_eq!(own, (0..1000).collect::<Vec<_>>());
         }
     }

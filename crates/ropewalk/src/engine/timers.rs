@@ -55,7 +55,12 @@ impl<K: Copy + PartialOrd, T> Default for Timers<K, T> {
 impl<K: Copy + PartialOrd, T> Timers<K, T> {
     /// Creates an empty set.
     pub const fn new() -> Self {
-        Self { heap: Vec::new(), slots: Vec::new(), free: Vec::new(), next_sequence: 0 }
+        Self {
+            heap: Vec::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            next_sequence: 0,
+        }
     }
 
     /// Schedules `value` for `deadline`.
@@ -68,14 +73,25 @@ impl<K: Copy + PartialOrd, T> Timers<K, T> {
             }
             None => {
                 let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 timers");
-                self.slots.push(Slot { generation: 0, position: 0, value: Some(value) });
+                self.slots.push(Slot {
+                    generation: 0,
+                    position: 0,
+                    value: Some(value),
+                });
                 slot
             }
         };
         let sequence = self.take_sequence();
-        self.heap.push(Node { deadline, sequence, slot });
+        self.heap.push(Node {
+            deadline,
+            sequence,
+            slot,
+        });
         self.sift_up(position);
-        TimerId { slot, generation: self.slots[slot as usize].generation }
+        TimerId {
+            slot,
+            generation: self.slots[slot as usize].generation,
+        }
     }
 
     /// Takes a timer out and hands its value back; nothing of it stays behind.
@@ -86,7 +102,9 @@ impl<K: Copy + PartialOrd, T> Timers<K, T> {
 
     /// Moves a timer to `deadline`, as the last scheduled among equals. False for a stale id.
     pub fn reset(&mut self, id: TimerId, deadline: K) -> bool {
-        let Some(position) = self.position(id) else { return false };
+        let Some(position) = self.position(id) else {
+            return false;
+        };
         let sequence = self.take_sequence();
         let node = &mut self.heap[position];
         node.deadline = deadline;
@@ -99,7 +117,9 @@ impl<K: Copy + PartialOrd, T> Timers<K, T> {
     /// Moves a timer to a later `deadline` and keeps its place among equals: for a caller that
     /// noted the move when it was asked for and makes it when the timer comes up.
     pub fn postpone(&mut self, id: TimerId, deadline: K) -> bool {
-        let Some(position) = self.position(id) else { return false };
+        let Some(position) = self.position(id) else {
+            return false;
+        };
         self.heap[position].deadline = deadline;
         let position = self.sift_up(position);
         self.sift_down(position);
@@ -108,7 +128,8 @@ impl<K: Copy + PartialOrd, T> Timers<K, T> {
 
     /// When the timer is due, or nothing for a stale id.
     pub fn deadline(&self, id: TimerId) -> Option<K> {
-        self.position(id).map(|position| self.heap[position].deadline)
+        self.position(id)
+            .map(|position| self.heap[position].deadline)
     }
 
     /// The value of a timer, or nothing for a stale id.
@@ -133,7 +154,10 @@ impl<K: Copy + PartialOrd, T> Timers<K, T> {
         let node = self.heap.first()?;
         let due = node.deadline <= now && node.sequence < sequence;
         let generation = self.slots[node.slot as usize].generation;
-        due.then_some(TimerId { slot: node.slot, generation })
+        due.then_some(TimerId {
+            slot: node.slot,
+            generation,
+        })
     }
 
     /// Takes out what [`peek_due`](Self::peek_due) names.
@@ -188,7 +212,10 @@ impl<K: Copy + PartialOrd, T> Timers<K, T> {
             self.sift_down(position);
         }
         let slot = &mut self.slots[node.slot as usize];
-        let id = TimerId { slot: node.slot, generation: slot.generation };
+        let id = TimerId {
+            slot: node.slot,
+            generation: slot.generation,
+        };
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(node.slot);
         slot.value.take().map(|value| (id, value))
@@ -217,7 +244,11 @@ impl<K: Copy + PartialOrd, T> Timers<K, T> {
             }
             let last = (first + ARITY).min(self.heap.len());
             let least = (first + 1..last).fold(first, |least, child| {
-                if self.heap[child].before(&self.heap[least]) { child } else { least }
+                if self.heap[child].before(&self.heap[least]) {
+                    child
+                } else {
+                    least
+                }
             });
             if !self.heap[least].before(&node) {
                 break;
