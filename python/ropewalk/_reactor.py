@@ -137,7 +137,15 @@ class RopewalkReactor(PosixReactorBase):
         bindAddress: Any = None,
     ) -> tcp.Connector:
         """See twisted.internet.interfaces.IReactorTCP.connectTCP."""
-        connector = tcp.Connector(host, port, factory, timeout, bindAddress, self)
+        # Twisted's connector takes no time limit for None as well.
+        connector = tcp.Connector(
+            host,
+            port,
+            factory,
+            timeout,  # type: ignore[arg-type]
+            bindAddress,
+            self,
+        )
         connector.connect()
         return connector
 

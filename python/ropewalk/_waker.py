@@ -30,7 +30,7 @@ class Waker(_UnixWaker):
     def connectionLost(self, reason: object) -> None:
         """Let go of the pipe; a wake-up does nothing any more."""
         if hasattr(self, "o"):
-            self.wakeUp = _nothing
+            self.wakeUp = _nothing  # type: ignore[method-assign]
             del self.i, self.o
 
 
