@@ -4,6 +4,10 @@ from collections.abc import Callable, Iterable
 from socket import socket as Socket
 from typing import final
 
+from typing_extensions import disjoint_base
+
+__all__ = ["Core", "DelayedCall", "Stream", "__version__", "accept_connections"]
+
 __version__: str
 
 @final
@@ -97,6 +101,7 @@ def accept_connections(port: object, server: type[Stream], limit: int) -> tuple[
     """Accepts at most ``limit`` connections for ``port``; answers how many, and whether the
     system refused one for a reason to look into."""
 
+@disjoint_base
 class Stream:
     """The native part of a stream transport."""
 
