@@ -277,7 +277,9 @@ mod tests {
     #[test]
     fn equal_deadlines_come_out_in_the_order_they_were_scheduled() {
         let mut timers = Timers::new();
-        (0..100).for_each(|n| drop(timers.insert(7, n)));
+        for n in 0..100 {
+            timers.insert(7, n);
+        }
         assert_eq!(drain(&mut timers, 7), (0..100).collect::<Vec<_>>());
     }
 

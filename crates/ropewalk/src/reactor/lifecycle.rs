@@ -189,6 +189,8 @@ mod tests {
         Crashed,
     ];
 
+    type Outcome = Result<(State, Action), Misuse>;
+
     /// One row per event, one column per state of `STATES`.
     #[test]
     fn every_event_in_every_state() {
@@ -200,7 +202,7 @@ mod tests {
         let shut = Ok((ShuttingDown, FireShutdown));
         let retire = Ok((Stopped, Retire));
         let stay = STATES.map(go);
-        let table: [(Event, [Result<(State, Action), Misuse>; 9]); 7] = [
+        let table: [(Event, [Outcome; 9]); 7] = [
             (
                 Run,
                 [start, busy, busy, busy, busy, busy, over, over, start],

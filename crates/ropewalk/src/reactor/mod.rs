@@ -415,7 +415,7 @@ impl Reactor {
     ///     handle.sleep(Duration::from_millis(1)).await?;
     ///     let answer = handle.defer_to_thread(|| 6 * 7).await?;
     ///     handle.stop()?;
-    ///     ropewalk::Result::Ok(answer)
+    ///     Ok::<_, ropewalk::Error>(answer)
     /// });
     /// reactor.run()?;
     /// assert_eq!(task.try_take().unwrap()??, 42);

@@ -205,7 +205,10 @@ mod tests {
         let barrier = Arc::new(Barrier::new(4));
         for _ in 0..6 {
             let barrier = Arc::clone(&barrier);
-            pool.submit(Box::new(move || drop(barrier.wait()))).unwrap();
+            let job = move || {
+                barrier.wait();
+            };
+            pool.submit(Box::new(job)).unwrap();
         }
         // Three jobs and this thread meet, twice: two at a time could never pass.
         barrier.wait();
@@ -223,7 +226,8 @@ mod tests {
                 .unwrap();
             assert_eq!(receiver.recv(), Ok(n));
             // The job has sent, and its thread is about to be idle.
-            while pool.shared.lock().idle != pool.shared.lock().live {
+            let all_idle = |state: &State| state.idle == state.live;
+            while !all_idle(&pool.shared.lock()) {
                 thread::yield_now();
             }
         }
