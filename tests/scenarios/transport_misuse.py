@@ -63,7 +63,6 @@ async def main(scenario):
     attempt("writeSequence after loss", transport.writeSequence, [b"x"])
     attempt("lose after loss", transport.loseConnection)
     attempt("abort after loss", transport.abortConnection)
-    attempt("half-close after loss", transport.loseWriteConnection)
     attempt("pause after loss", transport.pauseProducing)
     attempt("resume after loss", transport.resumeProducing)
     attempt("producer after loss", transport.registerProducer, first, True)
