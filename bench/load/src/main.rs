@@ -1,0 +1,134 @@
+//! A load client: one thread, one epoll, little work per operation, so that the server is what is
+//! measured.
+//!
+//! Every mode prepares, prints `ready`, waits for a line (or the end) of standard input, works,
+//! prints one line of JSON, and waits again before it closes its connections. Whoever runs it reads
+//! the server's CPU time and memory in the pauses.
+
+mod bulk;
+mod echo;
+mod net;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+const USAGE: &str = "usage: load MODE ADDRESS [--connections N] [--size BYTES] [--seconds S] \
+[--megabytes M]
+
+modes:
+  echo      N connections, one message of SIZE bytes in flight on each, for S seconds
+  connect   N times in parallel: connect, one echo of SIZE bytes, close; for S seconds
+  send      M megabytes to a server that reads, on one connection
+  receive   M megabytes from a server that sends, on one connection
+  idle      N connections held open, of which every 500th echoes one byte at the start";
+
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+pub(crate) struct Options {
+    pub(crate) server: SocketAddrV4,
+    pub(crate) connections: usize,
+    pub(crate) size: usize,
+    pub(crate) duration: Duration,
+    pub(crate) bytes: u64,
+}
+
+/// What one run did. `latencies` has one entry per operation, in nanoseconds.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) operations: u64,
+    pub(crate) bytes: u64,
+    pub(crate) errors: u64,
+    pub(crate) elapsed: Duration,
+    pub(crate) latencies: Vec<u32>,
+}
+
+impl Outcome {
+    fn into_json(mut self) -> String {
+        self.latencies.sort_unstable();
+        format!(
+            "{{\"operations\": {}, \"bytes\": {}, \"errors\": {}, \"seconds\": {:.6}, \
+             \"p50_us\": {:.1}, \"p99_us\": {:.1}}}",
+            self.operations,
+            self.bytes,
+            self.errors,
+            self.elapsed.as_secs_f64(),
+            self.percentile(50),
+            self.percentile(99),
+        )
+    }
+
+    /// In microseconds; 0 without any.
+    fn percentile(&self, percent: usize) -> f64 {
+        let index = (self.latencies.len() * percent / 100).min(self.latencies.len().max(1) - 1);
+        self.latencies
+            .get(index)
+            .map_or(0.0, |&nanoseconds| f64::from(nanoseconds) / 1000.0)
+    }
+}
+
+/// Says `line` and waits to be told to go on.
+fn rendezvous(line: &str) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{line}")?;
+    output.flush()?;
+    io::stdin().read_line(&mut String::new())?;
+    Ok(())
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(String, Options)> {
+    let mode = arguments.next().ok_or(USAGE)?;
+    let mut options = Options {
+        server: arguments.next().ok_or(USAGE)?.parse()?,
+        connections: 50,
+        size: 64,
+        duration: Duration::from_secs(2),
+        bytes: 1 << 30,
+    };
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().ok_or(USAGE)?;
+        match name.as_str() {
+            "--connections" => options.connections = value.parse()?,
+            "--size" => options.size = value.parse()?,
+            "--seconds" => options.duration = Duration::try_from_secs_f64(value.parse()?)?,
+            "--megabytes" => options.bytes = value.parse::<u64>()? * 1_000_000,
+            _ => return Err(USAGE.into()),
+        }
+    }
+    if options.connections == 0 || options.size == 0 {
+        return Err("--connections and --size must be at least 1".into());
+    }
+    Ok((mode, options))
+}
+
+fn main() -> Result<()> {
+    net::allow_many_files()?;
+    let (mode, options) = parse(std::env::args().skip(1))?;
+    match mode.as_str() {
+        "echo" | "connect" => {
+            let mut load = echo::Load::new(&options, mode == "connect")?;
+            load.run(options.duration.min(Duration::from_millis(200)))?;
+            rendezvous("ready")?;
+            let outcome = load.run(options.duration)?;
+            rendezvous(&outcome.into_json())?;
+        }
+        "send" | "receive" => {
+            let connection = net::connect(options.server, 0)?;
+            rendezvous("ready")?;
+            let outcome = bulk::run(&connection, options.bytes, mode == "send")?;
+            rendezvous(&outcome.into_json())?;
+        }
+        "idle" => {
+            let held = net::hold(options.server, options.connections)?;
+            rendezvous("ready")?;
+            let outcome = Outcome {
+                operations: held.len() as u64,
+                ..Outcome::default()
+            };
+            rendezvous(&outcome.into_json())?;
+        }
+        _ => return Err(USAGE.into()),
+    }
+    Ok(())
+}
