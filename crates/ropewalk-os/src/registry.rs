@@ -218,15 +218,17 @@ impl<T> Registry<T> {
         !self.always_ready.is_empty()
     }
 
-    /// Appends an event for each source that is always ready.
+    /// Appends an event for each source that is always ready and wants something.
     pub fn push_always_ready(&self, events: &mut Events) {
         for index in &self.always_ready {
             let slot = &self.slots[*index as usize];
-            let token = Token::new(*index, slot.generation);
-            events.push(Event {
-                token,
-                readiness: Readiness::from(slot.wanted),
-            });
+            // The wish may be withdrawn since the list was made.
+            if !slot.wanted.is_none() {
+                events.push(Event {
+                    token: Token::new(*index, slot.generation),
+                    readiness: Readiness::from(slot.wanted),
+                });
+            }
         }
     }
 
