@@ -35,7 +35,7 @@ impl SignalSet {
         }
     }
 
-    /// Adds a signal. Its default action no longer happens, in the whole process and for good:
+    /// Adds a signal; again, changes nothing. Its default action no longer happens, in the whole process and for good:
     /// [`remove`](Self::remove) leaves a handler that does nothing.
     ///
     /// # Errors
@@ -46,6 +46,9 @@ impl SignalSet {
         if signal_hook_registry::FORBIDDEN.contains(&signal) {
             let text = format!("signal {signal} cannot be delivered to a loop");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        if self.watched.iter().any(|watched| watched.signal == signal) {
+            return Ok(());
         }
         let pending = Arc::new(AtomicBool::new(false));
         let (noted, waker) = (Arc::clone(&pending), self.waker.clone());
@@ -106,6 +109,7 @@ mod tests {
         let waker = Waker::new().unwrap();
         let mut set = SignalSet::new(waker.clone());
         let mut other = SignalSet::new(waker);
+        set.add(libc::SIGUSR1).unwrap();
         set.add(libc::SIGUSR1).unwrap();
         other.add(libc::SIGUSR1).unwrap();
         for _ in 0..1000 {
