@@ -77,7 +77,8 @@ impl Waker {
         }
         // In this order: cleared before the read, the byte of a wake in between would be read here
         // and leave `pending` set on an empty pipe, and no later wake would write.
-        self.0.pending.store(false, Ordering::Release);
+        // A swap and not a store, to acquire what a wake that found `pending` set published before.
+        self.0.pending.swap(false, Ordering::AcqRel);
     }
 }
 
