@@ -1,0 +1,128 @@
+"""The servers, and how each is started."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from harness.build import BENCH, Builds
+
+SCRIPTS = BENCH / "servers"
+
+
+@dataclass(frozen=True)
+class Server:
+    """``serve`` makes the command of a mode; ``micro`` that of a micro workload, if it has it."""
+
+    name: str
+    title: str
+    serve: Callable[[str], list[str]]
+    micro: Callable[[str], list[str]] | None = None
+    missing: str | None = None
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+
+
+DEFAULT = ["raw", "rust", "ropewalk", "twisted", "asyncio", "uvloop"]
+NAMES = [*DEFAULT, "rust-poll", "ropewalk-poll", "twisted-poll", "plain-asyncio"]
+
+
+def python_environment() -> dict[str, str]:
+    """This environment, with the checkout's ropewalk if none is installed."""
+    environment = dict(os.environ)
+    if importlib.util.find_spec("ropewalk") is None:
+        paths = [str(BENCH.parent / "python"), environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return environment
+
+
+def import_error(module: str, environment: dict[str, str]) -> str | None:
+    """Why ``module`` cannot be imported, or None."""
+    result = subprocess.run(
+        [sys.executable, "-c", f"import {module}"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return result.stderr.strip().splitlines()[-1] if result.returncode else None
+
+
+def _twisted(name: str, title: str, reactor: str, module: str) -> Server:
+    environment = python_environment()
+
+    def script(file: str, *arguments: str) -> list[str]:
+        return [sys.executable, str(SCRIPTS / file), reactor, *arguments]
+
+    return Server(
+        name,
+        title,
+        lambda mode: script("echo_twisted.py", "0", mode),
+        lambda micro: script(f"{micro}_twisted.py"),
+        import_error(module, environment),
+        environment,
+    )
+
+
+def _asyncio(name: str, title: str, loop: str, module: str) -> Server:
+    environment = python_environment()
+
+    def script(file: str, *arguments: str) -> list[str]:
+        return [sys.executable, str(SCRIPTS / file), *arguments, loop]
+
+    return Server(
+        name,
+        title,
+        lambda mode: script("echo_uvloop.py", "0", mode),
+        lambda micro: script("micro_uvloop.py", micro),
+        import_error(module, environment),
+        environment,
+    )
+
+
+def _rust(name: str, title: str, poller: str, builds: Builds) -> Server:
+    def binary(file: str, *arguments: str) -> list[str]:
+        return [builds.paths[file], poller, *arguments]
+
+    return Server(
+        name,
+        title,
+        lambda mode: binary("server", "0", mode),
+        lambda micro: binary(micro),
+        builds.reason("server"),
+    )
+
+
+def make(name: str, builds: Builds) -> Server:
+    """The server called ``name``, one of NAMES."""
+    match name:
+        case "raw":
+            return Server(
+                name,
+                "raw epoll in C",
+                lambda mode: [builds.paths["raw_epoll"], "0", mode],
+                missing=builds.reason("raw_epoll"),
+            )
+        case "rust":
+            return _rust(name, "ropewalk, Rust", "epoll", builds)
+        case "rust-poll":
+            return _rust(name, "ropewalk, Rust, poll", "poll", builds)
+        case "ropewalk":
+            return _twisted(name, "ropewalk, Twisted", "ropewalk", "ropewalk.default")
+        case "ropewalk-poll":
+            return _twisted(
+                name, "ropewalk, Twisted, poll", "ropewalk-poll", "ropewalk.pollreactor"
+            )
+        case "twisted":
+            return _twisted(name, "Twisted epoll", "epoll", "twisted.internet.epollreactor")
+        case "twisted-poll":
+            return _twisted(name, "Twisted poll", "poll", "twisted.internet.pollreactor")
+        case "asyncio":
+            return _twisted(name, "Twisted asyncio", "asyncio", "twisted.internet.asyncioreactor")
+        case "uvloop":
+            return _asyncio(name, "uvloop", "uvloop", "uvloop")
+        case "plain-asyncio":
+            return _asyncio(name, "asyncio", "asyncio", "asyncio")
+    raise ValueError(f"no server is called {name!r}")

@@ -1,0 +1,137 @@
+"""Markdown tables of medians."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from statistics import median
+
+from harness.servers import Server
+from harness.workloads import Figures, Workload
+
+# Per workload and server: the figures of each round.
+Samples = dict[tuple[str, str], list[Figures]]
+# Per workload and server: why there are none.
+Absences = dict[tuple[str, str], str]
+
+ABSENT = "–"  # noqa: RUF001
+
+# Of the micro workloads: key of the figure, workload, title.
+MICRO = [
+    ("set_cancel_ns", "timers", "set a timer and cancel it, ns"),
+    ("set_run_ns", "timers", "set a timer and have it run, ns"),
+    ("round_trip_us", "threads", "call from a thread and answer, µs"),
+    ("one_way_ns", "threads", "calls from a thread in a row, ns"),
+]
+
+
+class Report:
+    def __init__(self, servers: list[Server], samples: Samples, absences: Absences):
+        self.servers = servers
+        self.samples = samples
+        self.absences = absences
+
+    def value(self, workload: str, server: str, figure: str) -> float | None:
+        """The median over the rounds."""
+        values = [sample[figure] for sample in self.samples.get((workload, server), [])]
+        return median(values) if values else None
+
+    def render(self, workloads: list[Workload]) -> str:
+        parts = []
+        for name, table in TABLES.items():
+            chosen = [workload for workload in workloads if workload.table == name]
+            if chosen:
+                parts.append(table(self, chosen))
+        return "\n".join([*parts, *self._notes(workloads)])
+
+    def _notes(self, workloads: list[Workload]) -> Iterable[str]:
+        """Why a figure is missing, each reason once per server."""
+        for server in self.servers:
+            reasons: dict[str, list[str]] = {}
+            for workload in workloads:
+                reason = self.absences.get((workload.name, server.name))
+                if reason is not None:
+                    reasons.setdefault(reason, []).append(workload.name)
+            for reason, names in reasons.items():
+                yield f"- {ABSENT} {server.title} ({', '.join(names)}): {reason}"
+
+    def grid(self, title: str, rows: list[tuple[str, Callable[[Server], str]]]) -> str:
+        """One row per entry of ``rows``, one column per server."""
+        lines = [
+            "| " + " | ".join([title, *(server.title for server in self.servers)]) + " |",
+            "|---|" + "---:|" * len(self.servers),
+        ]
+        for label, cell in rows:
+            lines.append("| " + " | ".join([label, *map(cell, self.servers)]) + " |")
+        return "\n".join([*lines, ""])
+
+    def costs(self, title: str, figure: str, chosen: list[Workload], digits: int) -> str:
+        """A figure with its ratio to the raw loop's."""
+
+        def row(workload: Workload) -> tuple[str, Callable[[Server], str]]:
+            base = self.value(workload.name, "raw", figure)
+
+            def cell(server: Server) -> str:
+                value = self.value(workload.name, server.name, figure)
+                if value is None:
+                    return ABSENT
+                ratio = f" ({value / base:.2f}×)" if base and server.name != "raw" else ""  # noqa: RUF001
+                return f"{value:.{digits}f}{ratio}"
+
+            return workload.title, cell
+
+        return self.grid(title, [row(workload) for workload in chosen])
+
+    def pairs(self, title: str, first: str, second: str, chosen: list[Workload]) -> str:
+        def row(workload: Workload) -> tuple[str, Callable[[Server], str]]:
+            def cell(server: Server) -> str:
+                one = self.value(workload.name, server.name, first)
+                two = self.value(workload.name, server.name, second)
+                return ABSENT if one is None or two is None else f"{one:.0f} / {two:.0f}"
+
+            return workload.title, cell
+
+        return self.grid(title, [row(workload) for workload in chosen])
+
+    def figures(self, title: str, rows: list[tuple[str, str, str, str]]) -> str:
+        """Rows of label, workload, figure and format."""
+
+        def row(workload: str, figure: str, form: str) -> Callable[[Server], str]:
+            def cell(server: Server) -> str:
+                value = self.value(workload, server.name, figure)
+                return ABSENT if value is None else format(value, form)
+
+            return cell
+
+        return self.grid(title, [(label, row(*rest)) for label, *rest in rows])
+
+
+def _operations(report: Report, chosen: list[Workload]) -> str:
+    cost = report.costs("server CPU, µs per operation", "cpu_us", chosen, 1)
+    return f"{cost}\n" + report.pairs("latency p50 / p99, µs", "p50_us", "p99_us", chosen)
+
+
+def _bulk(report: Report, chosen: list[Workload]) -> str:
+    return report.costs("server CPU, ms per GB", "cpu_ms_per_gb", chosen, 0)
+
+
+def _idle(report: Report, _: list[Workload]) -> str:
+    rows = [
+        ("without, µs per echo", "idle", "alone_us", ".1f"),
+        ("with, µs per echo", "idle", "beside_us", ".1f"),
+        ("dearer by, %", "idle", "slower_percent", "+.0f"),
+        ("memory per idle connection, KiB", "idle", "kib_per_idle", ".2f"),
+    ]
+    return report.figures("50 busy connections beside idle ones", rows)
+
+
+def _micro(report: Report, chosen: list[Workload]) -> str:
+    names = {workload.name for workload in chosen}
+    rows = [
+        (title, workload, figure, ".1f" if figure.endswith("_us") else ".0f")
+        for figure, workload, title in MICRO
+        if workload in names
+    ]
+    return report.figures("process CPU per call", rows)
+
+
+TABLES = {"operations": _operations, "bulk": _bulk, "idle": _idle, "micro": _micro}

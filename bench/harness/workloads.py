@@ -1,0 +1,134 @@
+"""The workloads: each runs one server once and returns named figures.
+
+CPU time is the server's alone, read while it sleeps before and after the measured part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.process import CLIENT_CPU, SERVER_CPU, Child, ChildError
+from harness.servers import Server
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``load`` is the client's path; the others say how long and how large."""
+
+    load: str
+    seconds: float
+    megabytes: int
+    idle: int
+
+
+@dataclass(frozen=True)
+class Workload:
+    """``table`` says where its figures are shown."""
+
+    name: str
+    title: str
+    table: str
+    run: Callable[[Server, Settings], Figures]
+
+
+def _serve(server: Server, mode: str) -> tuple[Child, str]:
+    """A started server and its address."""
+    child = Child(server.serve(mode), SERVER_CPU, server.environment)
+    try:
+        words = child.line().split()
+        if words[:2] != ["listening", "on"]:
+            raise ChildError(f"{server.name} said {' '.join(words)!r}")
+    except BaseException:
+        child.__exit__()
+        raise
+    return child, words[2]
+
+
+def _drive(server: Child, settings: Settings, mode: str, address: str, *options: str) -> Figures:
+    """Runs the client in ``mode`` and adds to its figures what CPU time the server spent."""
+    with Child([settings.load, mode, address, *options], CLIENT_CPU) as client:
+        client.line()
+        before = server.cpu_ns()
+        client.go_on()
+        figures = client.json()
+        spent = server.cpu_ns() - before
+    if figures["errors"]:
+        raise ChildError(f"{figures['errors']:.0f} connections were lost")
+    if not figures["operations"]:
+        raise ChildError("no operation was completed")
+    figures["cpu_us"] = spent / 1000 / figures["operations"]
+    if figures["bytes"]:
+        figures["cpu_ms_per_gb"] = spent / 1e6 / (figures["bytes"] / 1e9)
+    return figures
+
+
+def _exchanges(mode: str, connections: int, size: int) -> Callable[[Server, Settings], Figures]:
+    def run(server: Server, settings: Settings) -> Figures:
+        child, address = _serve(server, "echo")
+        with child:
+            options = ["--connections", str(connections), "--size", str(size)]
+            options += ["--seconds", str(settings.seconds)]
+            return _drive(child, settings, mode, address, *options)
+
+    return run
+
+
+def _bulk(server_mode: str, client_mode: str) -> Callable[[Server, Settings], Figures]:
+    def run(server: Server, settings: Settings) -> Figures:
+        child, address = _serve(server, server_mode)
+        with child:
+            amount = str(settings.megabytes)
+            return _drive(child, settings, client_mode, address, "--megabytes", amount)
+
+    return run
+
+
+def _idle(server: Server, settings: Settings) -> Figures:
+    """The same load without and with idle connections, on one server process."""
+    busy = ["--connections", "50", "--size", "64", "--seconds", str(settings.seconds)]
+    child, address = _serve(server, "echo")
+    with child:
+        alone = _drive(child, settings, "echo", address, *busy)
+        memory = child.memory_kib()
+        hold = [settings.load, "idle", address, "--connections", str(settings.idle)]
+        with Child(hold, CLIENT_CPU) as idle:
+            idle.line()
+            memory = child.memory_kib() - memory
+            beside = _drive(child, settings, "echo", address, *busy)
+    return {
+        "alone_us": alone["cpu_us"],
+        "beside_us": beside["cpu_us"],
+        "slower_percent": (beside["cpu_us"] / alone["cpu_us"] - 1) * 100,
+        "kib_per_idle": memory / settings.idle,
+    }
+
+
+def _micro(name: str) -> Callable[[Server, Settings], Figures]:
+    """A script of its own that prints its figures."""
+
+    def run(server: Server, _: Settings) -> Figures:
+        if server.micro is None:
+            raise ChildError("it has neither timers nor calls from threads")
+        with Child(server.micro(name), SERVER_CPU, server.environment) as child:
+            return child.json()
+
+    return run
+
+
+WORKLOADS = [
+    Workload("echo-64", "echo, 64 B, 50 connections", "operations", _exchanges("echo", 50, 64)),
+    Workload("echo-4k", "echo, 4 KiB, 50 connections", "operations", _exchanges("echo", 50, 4096)),
+    Workload(
+        "echo-64k", "echo, 64 KiB, 50 connections", "operations", _exchanges("echo", 50, 65536)
+    ),
+    Workload("echo-500", "echo, 64 B, 500 connections", "operations", _exchanges("echo", 500, 64)),
+    Workload("connect", "connect, echo 64 B, close", "operations", _exchanges("connect", 50, 64)),
+    Workload("bulk-in", "one way, to the server", "bulk", _bulk("sink", "send")),
+    Workload("bulk-out", "one way, from the server", "bulk", _bulk("source", "receive")),
+    Workload("idle", "idle connections", "idle", _idle),
+    Workload("timers", "timers", "micro", _micro("timers")),
+    Workload("threads", "calls from a thread", "micro", _micro("threads")),
+]

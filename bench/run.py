@@ -1,0 +1,117 @@
+"""Measures ropewalk beside other servers and prints Markdown tables; see bench/README.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import sys
+from pathlib import Path
+
+from harness.build import build
+from harness.process import ChildError
+from harness.servers import DEFAULT, NAMES, Server, make
+from harness.tables import Absences, Report, Samples
+from harness.workloads import WORKLOADS, Settings, Workload
+
+
+def names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def parse() -> argparse.Namespace:
+    known = [workload.name for workload in WORKLOADS]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round: does it work at all")
+    parser.add_argument("--only", type=names, metavar="W,…", help=f"workloads of: {known}")
+    parser.add_argument(
+        "--servers", type=names, default=DEFAULT, metavar="S,…", help=f"servers of: {NAMES}"
+    )
+    parser.add_argument("--rounds", type=int, default=None, help="3, with --quick 1")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures too")
+    arguments = parser.parse_args()
+    for given, allowed in ((arguments.only or [], known), (arguments.servers, NAMES)):
+        for name in given:
+            if name not in allowed:
+                parser.error(f"{name!r} is not one of {', '.join(allowed)}")
+    if arguments.rounds is not None and arguments.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    return arguments
+
+
+def measure(
+    servers: list[Server], workloads: list[Workload], settings: Settings, rounds: int
+) -> tuple[Samples, Absences]:
+    """Every workload on every server, in alternating rounds: what disturbs one disturbs all."""
+    samples: Samples = {}
+    absences: Absences = {
+        (workload.name, server.name): server.missing
+        for workload in workloads
+        for server in servers
+        if server.missing is not None
+    }
+    for workload in workloads:
+        for number in range(rounds):
+            for server in servers:
+                key = (workload.name, server.name)
+                if key in absences:
+                    continue
+                print(f"{workload.name} {number + 1}/{rounds} {server.name}", file=sys.stderr)
+                try:
+                    samples.setdefault(key, []).append(workload.run(server, settings))
+                except ChildError as error:
+                    # A server that fails once has no figure: the others' rounds must stay equal.
+                    samples.pop(key, None)
+                    absences[key] = str(error)
+    return samples, absences
+
+
+def machine() -> str:
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    model = models[0] if models else platform.machine()
+    python = platform.python_version()
+    return f"{model}, {os.cpu_count()} CPUs, Linux {platform.release()}, Python {python}"
+
+
+def main() -> int:
+    arguments = parse()
+    if not sys.platform.startswith("linux"):
+        sys.exit("the benchmarks read /proc and use epoll: they run on Linux only")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    builds = build()
+    reason = builds.reason("load")
+    if reason is not None:
+        sys.exit(f"the load client: {reason}")
+    # Room for the busy ones, the listener and what Python has open.
+    idle = 9000 if hard < 0 or hard >= 9200 else hard - 200
+    settings = (
+        Settings(builds.paths["load"], 0.3, 100, min(idle, 1000))
+        if arguments.quick
+        else Settings(builds.paths["load"], 2.0, 2000, idle)
+    )
+    rounds = arguments.rounds or (1 if arguments.quick else 3)
+    servers = [make(name, builds) for name in arguments.servers]
+    workloads = [w for w in WORKLOADS if arguments.only is None or w.name in arguments.only]
+    samples, absences = measure(servers, workloads, settings, rounds)
+    print(f"{machine()}; {rounds} rounds, medians; {settings.idle} idle connections\n")
+    print(Report(servers, samples, absences).render(workloads))
+    if arguments.json is not None:
+        rows = [
+            {"workload": workload, "server": server, "rounds": figures}
+            for (workload, server), figures in samples.items()
+        ]
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    # What is missing was said; what failed is for the caller to see, too.
+    failed = [s for s in servers if s.missing is None and s.name != "raw"]
+    return int(any((w.name, s.name) in absences for w in workloads for s in failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
