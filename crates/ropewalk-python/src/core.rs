@@ -45,6 +45,8 @@ pub(crate) struct State {
     loop_thread: Cell<usize>,
     /// Whether the reactor's class keeps the default clock.
     default_clock: Cell<bool>,
+    /// Whether the reactor's class keeps Twisted's `_disconnectSelectable`.
+    pub(crate) default_disconnect: Cell<bool>,
 }
 
 impl Core {
@@ -268,6 +270,7 @@ impl Core {
                 contexts: RefCell::default(),
                 loop_thread: Cell::new(0),
                 default_clock: Cell::new(false),
+                default_disconnect: Cell::new(false),
             }),
         })
     }
@@ -280,6 +283,12 @@ impl Core {
         state
             .default_clock
             .set(clock.is(&twisted::runtime_seconds(py)?));
+        let disconnect = reactor
+            .get_type()
+            .getattr(intern!(py, "_disconnectSelectable"))?;
+        state
+            .default_disconnect
+            .set(disconnect.is(&twisted::names(py)?.disconnect_selectable));
         let attributes = reactor
             .getattr(intern!(py, "__dict__"))?
             .cast_into::<PyDict>()?;

@@ -81,7 +81,7 @@ impl Host for PyHost {
                     |plain| Stream::log_context(stream, plain),
                     || {
                         let (why, in_read) = Stream::deliver(stream, readiness);
-                        self.disconnect(py, stream.as_any(), why, in_read)
+                        self.disconnect_stream(stream, why, in_read)
                     },
                 );
             }
@@ -127,6 +127,33 @@ impl Host for PyHost {
 }
 
 impl PyHost {
+    /// `_disconnectSelectable` for a native stream, without the detours unless the reactor's class
+    /// has a method of its own or the reason is a rare one.
+    fn disconnect_stream(
+        &self,
+        stream: &Bound<'_, Stream>,
+        why: Option<Bound<'_, PyAny>>,
+        in_read: bool,
+    ) -> PyResult<()> {
+        let py = stream.py();
+        let Some(why) = why else { return Ok(()) };
+        let names = twisted::names(py)?;
+        let done = why.is(&names.connection_done);
+        let shared = done || why.is(&names.connection_lost);
+        if !shared || !self.core.get().state(py).default_disconnect.get() {
+            return self.disconnect(py, stream.as_any(), Some(why), in_read);
+        }
+        let failure = names.shared_failures.bind(py).get_item(why.get_type())?;
+        Stream::set_reading(stream, false)?;
+        let method = if done && in_read {
+            intern!(py, "readConnectionLost")
+        } else {
+            Stream::set_writing(stream, false)?;
+            intern!(py, "connectionLost")
+        };
+        stream.call_method1(method, (failure,)).map(drop)
+    }
+
     /// `_disconnectSelectable`, when a descriptor said why it is to go.
     fn disconnect(
         &self,

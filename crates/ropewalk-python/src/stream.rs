@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use ropewalk::os::{Interest, SourceFd, Token};
 use ropewalk::proto::WriteQueue;
@@ -263,11 +263,21 @@ impl Stream {
         drop(old);
         let class = slf.get_type();
         let ours = py.get_type::<Self>();
-        let overridden =
-            |name: &str| -> PyResult<bool> { Ok(!class.getattr(name)?.is(&ours.getattr(name)?)) };
-        state.flags.class_reads.set(overridden("doRead")?);
-        state.flags.class_writes.set(overridden("doWrite")?);
-        state.flags.class_logs.set(overridden("logPrefix")?);
+        let overridden = |name: &Bound<'_, PyString>| -> PyResult<bool> {
+            Ok(!class.getattr(name)?.is(&ours.getattr(name)?))
+        };
+        state
+            .flags
+            .class_reads
+            .set(overridden(intern!(py, "doRead"))?);
+        state
+            .flags
+            .class_writes
+            .set(overridden(intern!(py, "doWrite"))?);
+        state
+            .flags
+            .class_logs
+            .set(overridden(intern!(py, "logPrefix"))?);
         Ok(())
     }
 

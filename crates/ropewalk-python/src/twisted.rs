@@ -11,6 +11,9 @@ pub(crate) struct Names {
     pub(crate) connection_lost: Py<PyAny>,
     pub(crate) no_descriptor: Py<PyAny>,
     pub(crate) connection_aborted: Py<PyAny>,
+    /// `_disconnectSelectable` of Twisted's reactors, and the failures that it shares.
+    pub(crate) disconnect_selectable: Py<PyAny>,
+    pub(crate) shared_failures: Py<PyAny>,
     pub(crate) log_context_interface: Py<PyAny>,
     /// The module `twisted.python.context`, whose tracker a program may replace.
     context: Py<PyAny>,
@@ -32,7 +35,13 @@ fn load(py: Python<'_>) -> PyResult<Names> {
     let main = py.import("twisted.internet.main")?;
     let errors = py.import("twisted.internet.error")?;
     let base = py.import("twisted.internet.base")?;
+    let posixbase = py.import("twisted.internet.posixbase")?;
+    let disconnect = posixbase
+        .getattr("PosixReactorBase")?
+        .getattr("_disconnectSelectable")?;
     Ok(Names {
+        shared_failures: disconnect.getattr("__defaults__")?.get_item(0)?.unbind(),
+        disconnect_selectable: disconnect.unbind(),
         connection_done: main.getattr("CONNECTION_DONE")?.unbind(),
         connection_lost: main.getattr("CONNECTION_LOST")?.unbind(),
         no_descriptor: py
