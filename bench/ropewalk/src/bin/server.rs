@@ -1,0 +1,81 @@
+//! A server on ropewalk: `server POLLER PORT [echo|sink|source]`.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use ropewalk::{Factory, ListenOptions, Producer, ProducerKind, Protocol, Transport};
+use ropewalk_bench::{Result, allow_many_files, reactor_from_arguments};
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn connection_made(&mut self, transport: &Transport) {
+        // A socket that cannot be set up has no peer any more, and is closed anyway.
+        let _ = transport.set_nodelay(true);
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        transport.write(data);
+    }
+}
+
+struct Sink;
+
+impl Protocol for Sink {
+    fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+}
+
+/// Sends until the peer closes.
+struct Source {
+    chunk: Rc<[u8]>,
+}
+
+impl Protocol for Source {
+    fn connection_made(&mut self, transport: &Transport) {
+        let chunk = Chunk(Rc::clone(&self.chunk));
+        if transport
+            .register_producer(chunk, ProducerKind::Pull)
+            .is_err()
+        {
+            transport.abort_connection();
+        }
+    }
+
+    fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+}
+
+struct Chunk(Rc<[u8]>);
+
+impl Producer for Chunk {
+    fn resume_producing(&self, consumer: &Transport) {
+        consumer.write(&self.0);
+    }
+}
+
+fn main() -> Result<()> {
+    allow_many_files()?;
+    let reactor = reactor_from_arguments()?;
+    let port: u16 = std::env::args()
+        .nth(2)
+        .ok_or("the second argument is a port")?
+        .parse()?;
+    let mode = std::env::args().nth(3).unwrap_or_else(|| "echo".into());
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let options = ListenOptions::new().backlog(1024);
+    let chunk: Rc<[u8]> = vec![b'x'; 65536].into();
+    let listening = match mode.as_str() {
+        "echo" => reactor.listen_tcp_with(address, options, |_| Echo)?,
+        "sink" => reactor.listen_tcp_with(address, options, |_| Sink)?,
+        "source" => reactor.listen_tcp_with(address, options, sources(chunk))?,
+        _ => return Err("the mode is echo, sink or source".into()),
+    };
+    println!("listening on {}", listening.local_addr());
+    reactor.run()?;
+    Ok(())
+}
+
+fn sources(chunk: Rc<[u8]>) -> impl Factory {
+    move |_: SocketAddr| Source {
+        chunk: Rc::clone(&chunk),
+    }
+}
