@@ -1,4 +1,5 @@
 //! How TCP connections end, over every poller: closes, half-closes, aborts, resets and panics.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod tcp_support;
 

@@ -1,4 +1,5 @@
 //! Connectors, over every poller.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod tcp_support;
 
@@ -37,11 +38,13 @@ over_every_poller! {
     ipv6_destinations_work,
 }
 
+type Hook = Box<dyn FnMut(&'static str, Option<&Connector>)>;
+
 /// Notes what it hears; `hook` runs in each callback with its name.
 struct Client {
     notes: Rc<Notes>,
     log: Rc<Log>,
-    hook: Box<dyn FnMut(&'static str, Option<&Connector>)>,
+    hook: Hook,
     refuse: bool,
 }
 

@@ -1,4 +1,5 @@
 //! Flow control of TCP connections, over every poller: producers of both kinds, and pauses.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod tcp_support;
 

@@ -1,4 +1,5 @@
 //! Reading and writing on a TCP connection, over every poller.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod tcp_support;
 

@@ -1,24 +1,21 @@
 //! One TCP connection as a source of the engine: reads, flushes, and ends.
 
+mod flow;
+mod transfer;
+
 use std::cell::{Cell, RefCell};
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 use ropewalk_os::{Interest, Readiness, SourceFd, Token, socket};
-use ropewalk_proto::{Action, CloseReason, Flow, ProducerState, StreamState, WriteQueue};
+use ropewalk_proto::{Action, CloseReason, Flow, StreamState, WriteQueue};
 
 use super::{Producer, ProducerKind, Protocol, Transport};
-use crate::error::{Disconnect, Misuse};
+use crate::error::Disconnect;
 use crate::reactor::core::{Core, Source};
-
-/// The most one flush sends, in bytes: no stream keeps the loop from the others.
-const SEND_LIMIT: usize = 128 * 1024;
-
-/// The most pieces one send gathers.
-const GATHER: usize = 64;
 
 /// Who wants to know that a stream has ended, after its protocol: a connector.
 pub(crate) trait Owner {
@@ -175,75 +172,6 @@ impl Stream {
         }
     }
 
-    pub(crate) fn register_producer(
-        &self,
-        producer: Rc<dyn Producer>,
-        kind: ProducerKind,
-    ) -> Result<(), Misuse> {
-        if self.producer.borrow().is_some() {
-            return Err(Misuse::ProducerInUse);
-        }
-        if !self.state.get().is_connected() {
-            producer.stop_producing();
-            return Ok(());
-        }
-        *self.producer.borrow_mut() = Some((Rc::clone(&producer), kind));
-        self.queue.borrow_mut().forget_pause();
-        if let (ProducerKind::Pull, Some(me)) = (kind, self.me.upgrade()) {
-            producer.resume_producing(&Transport::new(me));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn unregister_producer(&self) {
-        let producer = self.producer.take();
-        self.queue.borrow_mut().forget_pause();
-        drop(producer);
-        self.request(StreamState::producer_unregistered);
-    }
-
-    /// Pauses a push producer; with any other the pause means nothing, and is not to be remembered.
-    fn pause_producer(&self) {
-        let push = match &*self.producer.borrow() {
-            Some((producer, ProducerKind::Push)) => Some(Rc::clone(producer)),
-            _ => None,
-        };
-        match (push, self.me.upgrade()) {
-            (Some(producer), Some(me)) => producer.pause_producing(&Transport::new(me)),
-            _ => self.queue.borrow_mut().forget_pause(),
-        }
-    }
-
-    fn resume_producer(&self, core: &Rc<Core>) {
-        let producer = self
-            .producer
-            .borrow()
-            .as_ref()
-            .map(|(producer, _)| Rc::clone(producer));
-        self.queue.borrow_mut().forget_pause();
-        let (Some(producer), Some(me)) = (producer, self.me.upgrade()) else {
-            return;
-        };
-        let transport = Transport::new(me);
-        let resume = || producer.resume_producing(&transport);
-        if core
-            .guard("a producer's resume_producing", resume)
-            .is_none()
-        {
-            self.act(core, self.step(StreamState::callback_failed));
-        }
-    }
-
-    fn producer_state(&self) -> ProducerState {
-        match &*self.producer.borrow() {
-            None => ProducerState::None,
-            Some((_, ProducerKind::Pull)) => ProducerState::Pull,
-            Some((_, ProducerKind::Push)) => ProducerState::Push {
-                paused: self.queue.borrow().paused(),
-            },
-        }
-    }
-
     /// Moves the state on.
     fn step(&self, event: impl FnOnce(&mut StreamState) -> Action) -> Action {
         let mut state = self.state.get();
@@ -304,108 +232,6 @@ impl Stream {
         if let Some(token) = self.token.get() {
             core.engine.request_ready(token, readiness);
         }
-    }
-
-    /// Reads once. Answers whether anything came of it: data, an end or an error.
-    fn read(&self, core: &Rc<Core>, token: Token) -> bool {
-        if !self.state.get().reads() {
-            return false;
-        }
-        if self.is_busy() {
-            self.notes.read_deferred.set(true);
-            self.update_interest(core);
-            return true;
-        }
-        let mut buffer = core.engine.take_read_buffer();
-        let received = core
-            .engine
-            .with_fd(token, |fd| socket::recv(fd, &mut buffer));
-        let found = match received {
-            Some(Ok(0)) => {
-                let half_close = self.lives_half_closed(core);
-                self.act(core, self.step(|state| state.peer_closed(half_close)));
-                true
-            }
-            Some(Ok(count)) => {
-                self.deliver(core, "a protocol's data_received", |protocol, transport| {
-                    protocol.data_received(transport, &buffer[..count]);
-                });
-                true
-            }
-            Some(Err(error)) if would_block(&error) => false,
-            Some(Err(error)) => {
-                self.fail(core, error);
-                true
-            }
-            None => false,
-        };
-        core.engine.give_read_buffer(buffer);
-        found
-    }
-
-    /// The poller reported a hang-up or an error, and there was nothing to read.
-    fn hung_up(&self, core: &Rc<Core>, token: Token) {
-        let half_close = self.lives_half_closed(core);
-        let pending = core.engine.with_fd(token, socket::take_error);
-        match (self.step(|state| state.hung_up(half_close)), pending) {
-            (Action::Close(CloseReason::Lost), Some(Ok(Some(error)) | Err(error))) => {
-                self.end(core, Disconnect::Lost(error));
-            }
-            (action, _) => self.act(core, action),
-        }
-    }
-
-    fn lives_half_closed(&self, core: &Core) -> bool {
-        let Some(protocol) = self.protocol.take() else {
-            return false;
-        };
-        let answer = core.guard("a protocol's half_close", || protocol.half_close());
-        self.put_back(protocol);
-        answer.unwrap_or(false)
-    }
-
-    /// What is queued may be sent again, or a completed flush comes back.
-    fn writable(&self, core: &Rc<Core>, token: Token) {
-        if !self.state.get().sends() {
-            return;
-        }
-        if let Err(error) = self.send(core, token) {
-            self.fail(core, error);
-        } else if self.queue.borrow().is_empty() {
-            let producer = self.producer_state();
-            self.act(core, self.step(|state| state.drained(producer)));
-        }
-    }
-
-    /// Sends once; waits for writability exactly while anything is left.
-    fn send(&self, core: &Core, token: Token) -> io::Result<()> {
-        let mut queue = self.queue.borrow_mut();
-        let mut released = Released::default();
-        if !queue.is_empty() {
-            let mut slices = [IoSlice::new(&[]); GATHER];
-            let sent = core.engine.with_fd(token, |fd| match first_alone(&queue) {
-                Some(slice) => socket::send(fd, slice),
-                None => {
-                    let count = queue.fill_slices(&mut slices, SEND_LIMIT);
-                    socket::send_vectored(fd, &slices[..count])
-                }
-            });
-            let sent = match sent {
-                Some(Ok(sent)) => sent,
-                Some(Err(error)) if would_block(&error) => 0,
-                Some(Err(error)) => return Err(error),
-                None => return Ok(()),
-            };
-            queue.advance(sent, &mut |chunk| released.keep(chunk));
-        }
-        let blocked = !queue.is_empty();
-        // Chunks may belong to the program: they are dropped when nothing is borrowed.
-        drop(queue);
-        drop(released);
-        if self.notes.blocked.replace(blocked) != blocked {
-            self.update_interest(core);
-        }
-        Ok(())
     }
 
     fn shut_write(&self, core: &Rc<Core>) {
@@ -575,13 +401,6 @@ impl Source for Stream {
     }
 }
 
-/// The first piece, when it is all there is and may go out in one send.
-fn first_alone(queue: &WriteQueue<Bytes>) -> Option<&[u8]> {
-    let first = queue.first_slice()?;
-    (first.len() == queue.len() || first.len() >= SEND_LIMIT)
-        .then(|| &first[..first.len().min(SEND_LIMIT)])
-}
-
 fn disconnect(reason: CloseReason) -> Disconnect {
     match reason {
         CloseReason::Done => Disconnect::Done,
@@ -599,25 +418,4 @@ fn close(fd: SourceFd, reset: bool) {
         socket::shutdown_both(fd.as_fd())
     };
     drop(fd);
-}
-
-fn would_block(error: &io::Error) -> bool {
-    // ENOBUFS: out of memory for a moment, to be tried again like a full socket.
-    error.kind() == io::ErrorKind::WouldBlock || socket::is_no_buffers(error)
-}
-
-/// Chunks that are sent; the usual single one needs no allocation.
-#[derive(Default)]
-struct Released {
-    first: Option<Bytes>,
-    more: Vec<Bytes>,
-}
-
-impl Released {
-    fn keep(&mut self, chunk: Bytes) {
-        match self.first {
-            None => self.first = Some(chunk),
-            Some(_) => self.more.push(chunk),
-        }
-    }
 }

@@ -1,0 +1,150 @@
+//! A stream's system calls: one read per event, one gathered send per flush.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use ropewalk_os::{Token, socket};
+use ropewalk_proto::{Action, CloseReason, WriteQueue};
+
+use super::Stream;
+use crate::error::Disconnect;
+use crate::reactor::core::Core;
+
+/// The most one flush sends, in bytes: no stream keeps the loop from the others.
+const SEND_LIMIT: usize = 128 * 1024;
+
+/// The most pieces one send gathers.
+const GATHER: usize = 64;
+
+impl Stream {
+    /// Reads once. Answers whether anything came of it: data, an end or an error.
+    pub(super) fn read(&self, core: &Rc<Core>, token: Token) -> bool {
+        if !self.state.get().reads() {
+            return false;
+        }
+        if self.is_busy() {
+            self.notes.read_deferred.set(true);
+            self.update_interest(core);
+            return true;
+        }
+        let mut buffer = core.engine.take_read_buffer();
+        let received = core
+            .engine
+            .with_fd(token, |fd| socket::recv(fd, &mut buffer));
+        let found = match received {
+            Some(Ok(0)) => {
+                let half_close = self.lives_half_closed(core);
+                self.act(core, self.step(|state| state.peer_closed(half_close)));
+                true
+            }
+            Some(Ok(count)) => {
+                self.deliver(core, "a protocol's data_received", |protocol, transport| {
+                    protocol.data_received(transport, &buffer[..count]);
+                });
+                true
+            }
+            Some(Err(error)) if would_block(&error) => false,
+            Some(Err(error)) => {
+                self.fail(core, error);
+                true
+            }
+            None => false,
+        };
+        core.engine.give_read_buffer(buffer);
+        found
+    }
+
+    /// The poller reported a hang-up or an error, and there was nothing to read.
+    pub(super) fn hung_up(&self, core: &Rc<Core>, token: Token) {
+        let half_close = self.lives_half_closed(core);
+        let pending = core.engine.with_fd(token, socket::take_error);
+        match (self.step(|state| state.hung_up(half_close)), pending) {
+            (Action::Close(CloseReason::Lost), Some(Ok(Some(error)) | Err(error))) => {
+                self.end(core, Disconnect::Lost(error));
+            }
+            (action, _) => self.act(core, action),
+        }
+    }
+
+    fn lives_half_closed(&self, core: &Core) -> bool {
+        let Some(protocol) = self.protocol.take() else {
+            return false;
+        };
+        let answer = core.guard("a protocol's half_close", || protocol.half_close());
+        self.put_back(protocol);
+        answer.unwrap_or(false)
+    }
+
+    /// What is queued may be sent again, or a completed flush comes back.
+    pub(super) fn writable(&self, core: &Rc<Core>, token: Token) {
+        if !self.state.get().sends() {
+            return;
+        }
+        if let Err(error) = self.send(core, token) {
+            self.fail(core, error);
+        } else if self.queue.borrow().is_empty() {
+            let producer = self.producer_state();
+            self.act(core, self.step(|state| state.drained(producer)));
+        }
+    }
+
+    /// Sends once; waits for writability exactly while anything is left.
+    pub(super) fn send(&self, core: &Core, token: Token) -> io::Result<()> {
+        let mut queue = self.queue.borrow_mut();
+        let mut released = Released::default();
+        if !queue.is_empty() {
+            let mut slices = [IoSlice::new(&[]); GATHER];
+            let sent = core.engine.with_fd(token, |fd| match first_alone(&queue) {
+                Some(slice) => socket::send(fd, slice),
+                None => {
+                    let count = queue.fill_slices(&mut slices, SEND_LIMIT);
+                    socket::send_vectored(fd, &slices[..count])
+                }
+            });
+            let sent = match sent {
+                Some(Ok(sent)) => sent,
+                Some(Err(error)) if would_block(&error) => 0,
+                Some(Err(error)) => return Err(error),
+                None => return Ok(()),
+            };
+            queue.advance(sent, &mut |chunk| released.keep(chunk));
+        }
+        let blocked = !queue.is_empty();
+        // Chunks may belong to the program: they are dropped when nothing is borrowed.
+        drop(queue);
+        drop(released);
+        if self.notes.blocked.replace(blocked) != blocked {
+            self.update_interest(core);
+        }
+        Ok(())
+    }
+}
+
+/// The first piece, when it is all there is and may go out in one send.
+fn first_alone(queue: &WriteQueue<Bytes>) -> Option<&[u8]> {
+    let first = queue.first_slice()?;
+    (first.len() == queue.len() || first.len() >= SEND_LIMIT)
+        .then(|| &first[..first.len().min(SEND_LIMIT)])
+}
+
+fn would_block(error: &io::Error) -> bool {
+    // ENOBUFS: out of memory for a moment, to be tried again like a full socket.
+    error.kind() == io::ErrorKind::WouldBlock || socket::is_no_buffers(error)
+}
+
+/// Chunks that are sent; the usual single one needs no allocation.
+#[derive(Default)]
+struct Released {
+    first: Option<Bytes>,
+    more: Vec<Bytes>,
+}
+
+impl Released {
+    fn keep(&mut self, chunk: Bytes) {
+        match self.first {
+            None => self.first = Some(chunk),
+            Some(_) => self.more.push(chunk),
+        }
+    }
+}
