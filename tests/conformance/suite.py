@@ -195,8 +195,11 @@ class TrialRun:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment of a run: this one, with what changes test results taken out."""
+    """The environment of a run: this one, without what changes the results of tests."""
     environment = dict(os.environ)
+    # Some tests run Twisted's commands, and some need a locale that exists.
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    environment["LC_ALL"] = "C.UTF-8"
     for name in ("PYTHONPATH", "PYTHONWARNINGS", "PYTHONDEVMODE", "MAKEFLAGS", "MAKELEVEL"):
         environment.pop(name, None)
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
