@@ -28,7 +28,7 @@ use crate::reactor::core::{Core, Source};
 ///
 /// ```
 /// use std::io::{self, Read, Write};
-/// use std::os::fd::AsFd;
+/// use std::os::fd::{AsFd, BorrowedFd};
 /// use std::os::unix::net::UnixStream;
 /// use std::rc::Rc;
 /// use ropewalk::{Descriptor, Reactor};
