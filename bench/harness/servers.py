@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 from harness.build import BENCH, Builds
 
@@ -30,24 +30,27 @@ DEFAULT = ["raw", "rust", "ropewalk", "twisted", "asyncio", "uvloop"]
 NAMES = [*DEFAULT, "rust-poll", "ropewalk-poll", "twisted-poll", "plain-asyncio"]
 
 
-def python_environment() -> dict[str, str]:
-    """This environment, with the checkout's ropewalk if none is installed."""
-    environment = dict(os.environ)
-    if importlib.util.find_spec("ropewalk") is None:
-        paths = [str(BENCH.parent / "python"), environment.get("PYTHONPATH", "")]
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    return environment
-
-
 def import_error(module: str, environment: dict[str, str]) -> str | None:
     """Why ``module`` cannot be imported, or None."""
     result = subprocess.run(
         [sys.executable, "-c", f"import {module}"],
+        # A directory of the caller's may look like a package.
+        cwd=SCRIPTS,
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
     )
     return result.stderr.strip().splitlines()[-1] if result.returncode else None
+
+
+@cache
+def python_environment() -> dict[str, str]:
+    """This environment, with the checkout's ropewalk if none is installed."""
+    environment = dict(os.environ)
+    if import_error("ropewalk.default", environment) is not None:
+        paths = [str(BENCH.parent / "python"), environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return environment
 
 
 def _twisted(name: str, title: str, reactor: str, module: str) -> Server:

@@ -14,6 +14,10 @@ from harness.servers import Server
 Figures = dict[str, float]
 
 
+class NotApplicable(Exception):
+    """The server has nothing that the workload measures."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """``load`` is the client's path; the others say how long and how large."""
@@ -111,7 +115,7 @@ def _micro(name: str) -> Callable[[Server, Settings], Figures]:
 
     def run(server: Server, _: Settings) -> Figures:
         if server.micro is None:
-            raise ChildError("it has neither timers nor calls from threads")
+            raise NotApplicable("it has neither timers nor calls from threads")
         with Child(server.micro(name), SERVER_CPU, server.environment) as child:
             return child.json()
 
