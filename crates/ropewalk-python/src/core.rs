@@ -15,6 +15,7 @@ use ropewalk::os::{PollerKind, Token};
 use crate::attached::Attached;
 use crate::delayed_call::{Call, DelayedCall, State as DelayedState};
 use crate::host::PyHost;
+use crate::log_contexts::LogContexts;
 use crate::twisted;
 
 /// The native part of one reactor. The Python class around it keeps Twisted's layout.
@@ -41,6 +42,8 @@ pub(crate) struct State {
     pub(crate) interrupt: RefCell<Option<PyErr>>,
     /// The stack of logging contexts of the thread in `poll`, fetched once per turn.
     pub(crate) contexts: RefCell<Option<Py<PyList>>>,
+    /// Logging contexts of the streams that are busy.
+    pub(crate) log_contexts: LogContexts,
     /// The thread inside the native main loop, or 0.
     loop_thread: Cell<usize>,
     /// Whether the reactor's class keeps the default clock.
@@ -268,6 +271,7 @@ impl Core {
                 taken_calls: RefCell::default(),
                 interrupt: RefCell::default(),
                 contexts: RefCell::default(),
+                log_contexts: LogContexts::default(),
                 loop_thread: Cell::new(0),
                 default_clock: Cell::new(false),
                 default_disconnect: Cell::new(false),

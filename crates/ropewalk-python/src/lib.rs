@@ -11,6 +11,7 @@ mod chunk;
 mod core;
 mod delayed_call;
 mod host;
+mod log_contexts;
 mod sources;
 mod stream;
 mod stream_io;

@@ -38,8 +38,6 @@ pub(crate) struct State {
     do_read: RefCell<Option<Py<PyAny>>>,
     do_write: RefCell<Option<Py<PyAny>>>,
     logstr: RefCell<Option<Py<PyAny>>>,
-    /// The logging context for `logstr`, made when it is first needed.
-    context: RefCell<Option<Py<PyDict>>>,
     pub(crate) buffer_size: Cell<usize>,
     pub(crate) flags: Flags,
 }
@@ -160,19 +158,19 @@ impl Stream {
 
     /// The context to push while this stream's callbacks run.
     ///
-    /// The cached one fits while nothing but the default context is below it (`plain`).
+    /// A cached one fits while nothing but the default context is below it (`plain`).
     pub(crate) fn log_context(slf: &Bound<'_, Self>, plain: bool) -> PyResult<Py<PyDict>> {
         let py = slf.py();
         let state = slf.get().state.get(py);
+        let core = state.core.borrow().as_ref().map(|core| core.clone_ref(py));
+        let (Some(core), Some(token)) = (core, state.token.get()) else {
+            return crate::host::log_context_of(slf.as_any());
+        };
         if state.flags.class_logs.get() || !plain {
             return crate::host::log_context_of(slf.as_any());
         }
-        if let Some(context) = state.context.borrow().as_ref() {
-            return Ok(context.clone_ref(py));
-        }
-        let context = crate::host::log_context_of(slf.as_any())?;
-        *state.context.borrow_mut() = Some(context.clone_ref(py));
-        Ok(context)
+        let prefix = slf.get().log_prefix(py);
+        core.get().state(py).log_contexts.get(token.slot(), &prefix)
     }
 
     /// Closes the descriptor: through the Python socket if there is one, else right here.
@@ -247,7 +245,6 @@ impl Stream {
                 do_read: RefCell::default(),
                 do_write: RefCell::default(),
                 logstr: RefCell::default(),
-                context: RefCell::default(),
                 buffer_size: Cell::new(65536),
                 flags: Flags::default(),
             }),
@@ -374,7 +371,7 @@ impl Stream {
     #[setter(logstr)]
     fn set_logstr(&self, py: Python<'_>, logstr: Py<PyAny>) {
         let state = self.state.get(py);
-        let old = (state.logstr.replace(Some(logstr)), state.context.take());
+        let old = state.logstr.replace(Some(logstr));
         drop(old);
     }
 
@@ -490,9 +487,6 @@ impl Stream {
         if let Ok(core) = state.core.try_borrow() {
             visit.call(core.as_ref())?;
         }
-        if let Ok(context) = state.context.try_borrow() {
-            visit.call(context.as_ref())?;
-        }
         let slots = [
             &state.descriptor.socket,
             &state.protocol,
@@ -512,11 +506,7 @@ impl Stream {
     fn __clear__(&self, py: Python<'_>) {
         let state = self.state.get(py);
         let released = (
-            (
-                state.core.take(),
-                state.context.take(),
-                state.descriptor.socket.take(),
-            ),
+            (state.core.take(), state.descriptor.socket.take()),
             (
                 state.protocol.take(),
                 state.producer.take(),
