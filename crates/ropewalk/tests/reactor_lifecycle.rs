@@ -25,6 +25,7 @@ on_every_poller!(
     a_turn_works_in_every_state,
     a_callback_may_run_a_nested_turn,
     a_nested_turn_without_limit_ends_when_the_loop_is_left,
+    a_crashed_reactor_may_run_again_inside_the_run_it_left,
     the_loop_outlives_panics,
     calls_when_running_are_made_in_order_and_at_once_when_it_runs,
     a_dropped_reactor_drops_what_it_kept,
@@ -267,6 +268,20 @@ fn a_nested_turn_without_limit_ends_when_the_loop_is_left(kind: PollerKind) {
     failed.record_failures(&reactor);
     run(&reactor);
     assert!(failed.take().is_empty());
+}
+
+fn a_crashed_reactor_may_run_again_inside_the_run_it_left(kind: PollerKind) {
+    let reactor = reactor(kind);
+    let failed = Log::default();
+    failed.record_failures(&reactor);
+    reactor.call_when_running(|reactor| {
+        reactor.crash();
+        reactor.call_when_running(stop);
+        run(reactor);
+        assert_eq!(reactor.state(), State::Stopped);
+    });
+    run(&reactor);
+    assert_eq!((reactor.state(), failed.take()), (State::Stopped, vec![]));
 }
 
 fn the_loop_outlives_panics(kind: PollerKind) {

@@ -1,6 +1,6 @@
 //! One turn of the event loop, without a lifecycle: sources, interest, readiness and flushing.
 //!
-//! The engine is what both faces of ropewalk share. It knows descriptors by [`Token`], calls its
+//! The engine is what both faces of ropewalk share. It knows descriptors by [`Token`](crate::os::Token), calls its
 //! embedder through [`Host`], and holds no borrow of its own tables while the embedder runs, so a
 //! callback may add, remove or close any source (itself included) or run a nested
 //! [`poll`](Engine::poll). [`Timers`] and [`ThreadCalls`] are parts of their own, put together into

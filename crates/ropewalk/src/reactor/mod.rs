@@ -83,6 +83,11 @@ impl Builder {
     }
 
     /// Whether `SIGINT` and `SIGTERM` stop the reactor while it runs; they do unless told.
+    ///
+    /// They are handled from the "during" phase of startup to the end of
+    /// [`run`](Reactor::run). Handlers of the program run as well. After that the two signals do
+    /// nothing any more, for their default action cannot be given back safely: a program that goes
+    /// on for long after its reactor says here that it handles them itself.
     #[must_use]
     pub fn signals(mut self, handled: bool) -> Self {
         self.signals = handled;

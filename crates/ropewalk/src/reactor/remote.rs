@@ -56,6 +56,10 @@ impl Remote {
     /// [`run`](Reactor::run) are made in its first turn. Any thread may call this, the loop's
     /// included: the call is then made in the next turn, never at once. Not for signal handlers.
     ///
+    /// The call travels, so it can hold nothing that belongs to the loop's thread. What it needs
+    /// from there it finds in a `thread_local!`; or send it through any async channel to a
+    /// [task](Reactor::spawn_local) that owns the rest, for tasks may be woken from every thread.
+    ///
     /// Answers false, and drops the call, when the reactor is gone.
     pub fn call_from_thread(&self, call: impl FnOnce(&Reactor) + Send + 'static) -> bool {
         if self.closed.load(Ordering::Acquire) {
@@ -93,5 +97,18 @@ impl fmt::Debug for Remote {
         f.debug_struct("Remote")
             .field("reactor_lives", &open)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_handle_for_other_threads_may_go_there_and_errors_may_come_back() {
+        fn travels<T: Send + Sync + 'static>() {}
+        travels::<Remote>();
+        travels::<crate::Error>();
+        travels::<crate::Disconnect>();
     }
 }

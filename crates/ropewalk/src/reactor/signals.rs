@@ -66,10 +66,13 @@ impl Signals {
         };
         for signal in pending {
             let name = if signal == 2 { "SIGINT" } else { "SIGTERM" };
-            tracing::info!("received {name}, shutting down");
-            self.received.set(Some(signal));
-            if let Err(misuse) = core.reactor().stop() {
-                tracing::info!(%misuse, "{name} changes nothing");
+            match core.reactor().stop() {
+                Ok(()) => {
+                    self.received.set(Some(signal));
+                    tracing::info!("received {name}, shutting down");
+                }
+                // It is stopping already, perhaps by the same signal.
+                Err(misuse) => tracing::info!(%misuse, "received {name}, which changes nothing"),
             }
         }
     }
