@@ -1,5 +1,6 @@
 //! What every poller promises: each case runs over each poller, with a time limit, and must leave
 //! no descriptor behind.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod cases;
 mod fixture;
@@ -28,6 +29,8 @@ conformance! {
     only_what_was_asked_for_is_reported,
     a_hang_up_is_reported_without_readability,
     a_hang_up_does_not_hide_unread_input,
+    a_closed_peer_is_readable_to_its_end,
+    a_pipe_without_a_reader_is_an_error_to_its_writer,
     a_half_close_is_readable_and_no_hang_up,
     a_reset_is_reported_as_an_error,
     a_reset_is_reported_to_a_writer,
@@ -69,7 +72,9 @@ conformance! {
     a_wake_before_the_wait_is_not_lost,
     many_wakes_are_one_event,
     no_wake_is_lost_under_a_storm,
+    a_wake_is_not_lost_between_two_looks,
     a_signal_handler_can_wake,
+    no_signal_of_a_storm_goes_unnoticed,
     a_signal_ends_the_wait_without_an_error,
     // sockets
     a_listener_is_readable_while_a_peer_waits,

@@ -85,6 +85,28 @@ pub(crate) fn a_hang_up_does_not_hide_unread_input(fixture: &mut Fixture) {
     );
 }
 
+pub(crate) fn a_closed_peer_is_readable_to_its_end(fixture: &mut Fixture) {
+    let (mut near, far) = readable_pair();
+    fixture
+        .watch(near.as_raw_fd(), TOKEN, Interest::READABLE)
+        .unwrap();
+    drop(far);
+    assert!(fixture.wait_for_some()[0].readiness.is_readable());
+    near.read_exact(&mut [0; 4]).unwrap();
+    assert!(fixture.wait_for_some()[0].readiness.is_readable());
+    assert_eq!(near.read(&mut [0]).unwrap(), 0);
+}
+
+pub(crate) fn a_pipe_without_a_reader_is_an_error_to_its_writer(fixture: &mut Fixture) {
+    let (read, write) = pipe();
+    fixture
+        .watch(write.as_raw_fd(), TOKEN, Interest::WRITABLE)
+        .unwrap();
+    assert_eq!(fixture.wait_for_some()[0].readiness, Readiness::WRITABLE);
+    drop(read);
+    assert!(fixture.wait_for_some()[0].readiness.is_error());
+}
+
 pub(crate) fn a_half_close_is_readable_and_no_hang_up(fixture: &mut Fixture) {
     let (near, far) = tcp_pair();
     fixture

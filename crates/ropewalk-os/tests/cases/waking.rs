@@ -37,7 +37,8 @@ pub(crate) fn a_wake_before_the_wait_is_not_lost(fixture: &mut Fixture) {
 
 pub(crate) fn many_wakes_are_one_event(fixture: &mut Fixture) {
     let waker = watched_waker(fixture);
-    (0..100).for_each(|_| waker.wake());
+    // More than a pipe holds, if each wrote.
+    (0..100_000).for_each(|_| waker.wake());
     assert_eq!(fixture.turn(Duration::ZERO).len(), 1);
     waker.drain();
     assert_eq!(fixture.turn(Duration::ZERO), []);
@@ -75,6 +76,65 @@ pub(crate) fn no_wake_is_lost_under_a_storm(fixture: &mut Fixture) {
         waker.drain();
     }
     threads.into_iter().for_each(|t| t.join().unwrap());
+}
+
+/// Each wake publishes a number, and every few of them the waking thread waits until the loop has
+/// seen it: a lost wake leaves both waiting.
+pub(crate) fn a_wake_is_not_lost_between_two_looks(fixture: &mut Fixture) {
+    const WAKES: u32 = 10_000;
+    let waker = watched_waker(fixture);
+    let (published, seen) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let thread = thread::spawn({
+        let (waker, published, seen) = (waker.clone(), Arc::clone(&published), Arc::clone(&seen));
+        move || {
+            for number in 1..=WAKES {
+                published.store(number, Ordering::Release);
+                waker.wake();
+                while number % 7 == 0 && seen.load(Ordering::Acquire) < number {
+                    thread::yield_now();
+                }
+            }
+        }
+    });
+    while seen.load(Ordering::Relaxed) < WAKES {
+        fixture.turn_until(Token::WAKER);
+        waker.drain();
+        seen.store(published.load(Ordering::Acquire), Ordering::Release);
+    }
+    thread.join().unwrap();
+}
+
+/// Two signals, one thread each, which raises the next when the loop has noticed the last.
+pub(crate) fn no_signal_of_a_storm_goes_unnoticed(fixture: &mut Fixture) {
+    const ROUNDS: u32 = 1_000;
+    const SIGNALS: [i32; 2] = [libc::SIGUSR1, libc::SIGUSR2];
+    let waker = watched_waker(fixture);
+    let mut signals = SignalSet::new(waker.clone());
+    let noticed: [Arc<AtomicU32>; 2] = Default::default();
+    let threads = [0, 1].map(|which| {
+        signals.add(SIGNALS[which]).unwrap();
+        let noticed = Arc::clone(&noticed[which]);
+        thread::spawn(move || {
+            for round in 0..ROUNDS {
+                // SAFETY: raises a signal that has a handler.
+                unsafe { libc::raise(SIGNALS[which]) };
+                while noticed.load(Ordering::Acquire) <= round {
+                    thread::yield_now();
+                }
+            }
+        })
+    });
+    while noticed.iter().any(|n| n.load(Ordering::Acquire) < ROUNDS) {
+        fixture.turn_until(Token::WAKER);
+        waker.drain();
+        for signal in signals.take_pending() {
+            let which = usize::from(signal == SIGNALS[1]);
+            noticed[which].fetch_add(1, Ordering::AcqRel);
+        }
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
 }
 
 pub(crate) fn a_signal_handler_can_wake(fixture: &mut Fixture) {
