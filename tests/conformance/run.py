@@ -40,6 +40,7 @@ MINIMUM_PASSED = {"builders": 330, "everything": 10_000}
 
 #: Differences up to this number are run again alone, to say whether they are steady.
 RETRIED_AT_MOST = 40
+RETRIES = 3
 
 
 @dataclass
@@ -185,12 +186,13 @@ def retry(part: Part, verdict: Verdict) -> None:
     if not names:
         return
     ends: dict[str, dict[str, list[str]]] = {}
-    for side, run in (("baseline", part.baseline), ("ropewalk", part.ropewalk)):
-        alone = replace(run, names=[denormalise(run, name) for name in names], jobs=0)
-        for _ in range(2):
+    # In turns: what disturbs a test, say a port that is taken, comes and goes with the time.
+    for _ in range(RETRIES):
+        for side, run in (("baseline", part.baseline), ("ropewalk", part.ropewalk)):
+            alone = replace(run, names=[denormalise(run, name) for name in names], jobs=0)
             for test, outcome in alone.run().outcomes.items():
                 ends.setdefault(test, {}).setdefault(side, []).append(outcome.kind)
-    print("   run again alone, twice each:")
+    print(f"   run again alone, {RETRIES} times each in turns:")
     for difference in list(verdict.unexpected):
         again = ends.get(difference.test, {})
         before, after = again.get("baseline", []), again.get("ropewalk", [])

@@ -23,15 +23,21 @@ def use(reactor_class):
     return gone
 
 
+def collect():
+    """Collect until nothing is left to: some objects become garbage by a collection."""
+    while gc.collect():
+        pass
+
+
 scenario = Scenario()
 reactor_class = type(scenario.reactor)
 use(reactor_class)
-gc.collect()
+collect()
 before = len(descriptors())
 alive = []
 for _ in range(REACTORS):
     alive += use(reactor_class)
-gc.collect()
+collect()
 scenario.events.clear()
 scenario.figures["descriptors"] = len(descriptors()) - before
 scenario.figures["alive"] = sum(reference() is not None for reference in alive)
