@@ -51,6 +51,18 @@ def _serve(server: Server, mode: str) -> tuple[Child, str]:
     return child, words[2]
 
 
+def _settle(child: Child, settings: Settings, mode: str, address: str, *options: str) -> None:
+    """Lets the server serve and lose connections once before anything is measured.
+
+    A server that has just started may pay what one that has served does not: asyncio's buffers of
+    256 KiB, for one, are mapped anew for each read until glibc's allocator has adapted.
+    """
+    with Child([settings.load, mode, address, *options], CLIENT_CPU) as client:
+        client.line()
+        client.go_on()
+        client.line()
+
+
 def _drive(server: Child, settings: Settings, mode: str, address: str, *options: str) -> Figures:
     """Runs the client in ``mode`` and adds to its figures what CPU time the server spent."""
     with Child([settings.load, mode, address, *options], CLIENT_CPU) as client:
@@ -74,6 +86,7 @@ def _exchanges(mode: str, connections: int, size: int) -> Callable[[Server, Sett
         child, address = _serve(server, "echo")
         with child:
             options = ["--connections", str(connections), "--size", str(size)]
+            _settle(child, settings, mode, address, *options, "--seconds", "0.1")
             options += ["--seconds", str(settings.seconds)]
             return _drive(child, settings, mode, address, *options)
 
@@ -85,6 +98,7 @@ def _bulk(server_mode: str, client_mode: str) -> Callable[[Server, Settings], Fi
         child, address = _serve(server, server_mode)
         with child:
             amount = str(settings.megabytes)
+            _settle(child, settings, client_mode, address, "--megabytes", "50")
             return _drive(child, settings, client_mode, address, "--megabytes", amount)
 
     return run
@@ -92,9 +106,11 @@ def _bulk(server_mode: str, client_mode: str) -> Callable[[Server, Settings], Fi
 
 def _idle(server: Server, settings: Settings) -> Figures:
     """The same load without and with idle connections, on one server process."""
-    busy = ["--connections", "50", "--size", "64", "--seconds", str(settings.seconds)]
+    busy = ["--connections", "50", "--size", "64"]
     child, address = _serve(server, "echo")
     with child:
+        _settle(child, settings, "echo", address, *busy, "--seconds", "0.1")
+        busy += ["--seconds", str(settings.seconds)]
         alone = _drive(child, settings, "echo", address, *busy)
         memory = child.memory_kib()
         hold = [settings.load, "idle", address, "--connections", str(settings.idle)]
