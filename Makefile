@@ -53,7 +53,7 @@ lint: build $(STAMPS)/test
 	PYO3_PYTHON="$(CURDIR)/$(BIN)/python" \
 		cargo clippy -p ropewalk-python $(CARGO_FLAGS) -- -D warnings
 	if [ -f bench/Cargo.toml ]; then \
-		cargo fmt --manifest-path bench/Cargo.toml --check && \
+		(cd bench && cargo fmt --check) && \
 		cargo clippy --manifest-path bench/Cargo.toml --all-targets $(CARGO_FLAGS) -- -D warnings; \
 	fi
 	$(BIN)/ruff check .

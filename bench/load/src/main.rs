@@ -12,6 +12,7 @@ mod net;
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddrV4;
+use std::process::ExitCode;
 use std::time::Duration;
 
 const USAGE: &str = "usage: load MODE ADDRESS [--connections N] [--size BYTES] [--seconds S] \
@@ -102,7 +103,17 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(String, Options
     Ok((mode, options))
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     net::allow_many_files()?;
     let (mode, options) = parse(std::env::args().skip(1))?;
     match mode.as_str() {
