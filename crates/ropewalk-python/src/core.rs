@@ -3,11 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use ropewalk::engine::{Engine, TimerId, Timers};
 use ropewalk::os::{PollerKind, Token};
@@ -16,6 +16,7 @@ use crate::attached::Attached;
 use crate::delayed_call::{Call, DelayedCall, State as DelayedState};
 use crate::host::PyHost;
 use crate::log_contexts::LogContexts;
+use crate::turn::current_thread;
 use crate::twisted;
 
 /// The native part of one reactor. The Python class around it keeps Twisted's layout.
@@ -26,7 +27,7 @@ pub(crate) struct Core {
 
 pub(crate) struct State {
     pub(crate) engine: Engine<PyHost>,
-    timers: RefCell<Timers<f64, Py<DelayedCall>>>,
+    pub(crate) timers: RefCell<Timers<f64, Py<DelayedCall>>>,
     /// The reactor object; its `__dict__` may be shared with another one, as Twisted's tests do.
     reactor: RefCell<Option<Py<PyAny>>>,
     /// The reactor's `__dict__` at the beginning. Twisted's tests lend it to another reactor object
@@ -37,7 +38,7 @@ pub(crate) struct State {
     /// The waker object, while it counts as a reader.
     pub(crate) waker_reader: RefCell<Option<Py<PyAny>>>,
     /// Thread calls taken from `threadCallQueue` and not yet made.
-    taken_calls: RefCell<VecDeque<Py<PyAny>>>,
+    pub(crate) taken_calls: RefCell<VecDeque<Py<PyAny>>>,
     /// A `KeyboardInterrupt` that ended a dispatch; raised when the batch is over.
     pub(crate) interrupt: RefCell<Option<PyErr>>,
     /// The stack of logging contexts of the thread in `poll`, fetched once per turn.
@@ -45,7 +46,7 @@ pub(crate) struct State {
     /// Logging contexts of the streams that are busy.
     pub(crate) log_contexts: LogContexts,
     /// The thread inside the native main loop, or 0.
-    loop_thread: Cell<usize>,
+    pub(crate) loop_thread: Cell<usize>,
     /// Whether the reactor's class keeps the default clock.
     default_clock: Cell<bool>,
     /// Whether the reactor's class keeps Twisted's `_disconnectSelectable`.
@@ -93,7 +94,7 @@ impl Core {
     }
 
     /// An attribute of the reactor: of the instance, as nearly always, or of its class.
-    fn attribute<'py>(
+    pub(crate) fn attribute<'py>(
         &self,
         py: Python<'py>,
         name: &Bound<'py, PyString>,
@@ -105,7 +106,7 @@ impl Core {
     }
 
     /// Whether the reactor instance has an attribute of its own that hides the class's.
-    fn overridden(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<bool> {
+    pub(crate) fn overridden(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<bool> {
         self.instance_attribute(py, name)
             .map(|found| found.is_some())
     }
@@ -120,136 +121,6 @@ impl Core {
             None => Ok(None),
         }
     }
-
-    /// How many thread calls wait, and the queue itself.
-    fn thread_call_queue<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let queue = self.attribute(py, intern!(py, "threadCallQueue"))?;
-        Ok(queue.cast_into::<PyList>()?)
-    }
-
-    /// Makes the thread calls queued on entry; what they queue waits for the next turn.
-    fn run_thread_calls(&self, py: Python<'_>) -> PyResult<()> {
-        let state = self.state.get(py);
-        let queue = self.thread_call_queue(py)?;
-        if !queue.is_empty() {
-            // Taken out before they are made, so that a nested turn does not make them again.
-            let batch = queue.get_slice(0, queue.len());
-            queue.del_slice(0, batch.len())?;
-            state
-                .taken_calls
-                .borrow_mut()
-                .extend(batch.iter().map(Bound::unbind));
-        }
-        let count = state.taken_calls.borrow().len();
-        for _ in 0..count {
-            let Some(call) = state.taken_calls.borrow_mut().pop_front() else {
-                break;
-            };
-            if let Err(error) = make_thread_call(py, &call) {
-                twisted::report(py, "thread_call", &error);
-            }
-        }
-        if count > 0 && !queue.is_empty() {
-            state.engine.waker().wake();
-        }
-        Ok(())
-    }
-
-    /// Makes the delayed calls that are due, of those scheduled before this pass.
-    fn run_due_calls(&self, py: Python<'_>) -> PyResult<()> {
-        let state = self.state.get(py);
-        if state.timers.borrow().is_empty() {
-            return Ok(());
-        }
-        let now = self.seconds(py)?;
-        let sequence = state.timers.borrow().sequence();
-        while let Some(call) = next_due(py, &state.timers, now, sequence) {
-            if let Err(error) = call.get().run(py) {
-                twisted::report_timed_call(py, &error, call.get().creator_of(py));
-            }
-        }
-        Ok(())
-    }
-
-    /// Fires the shutdown event if a stop was asked for since the last turn.
-    fn fire_shutdown_if_stopped(&self, py: Python<'_>) -> PyResult<()> {
-        if self
-            .attribute(py, intern!(py, "_justStopped"))?
-            .is_truthy()?
-        {
-            let reactor = self.reactor(py)?;
-            reactor.setattr(intern!(py, "_justStopped"), false)?;
-            reactor.call_method1(intern!(py, "fireSystemEvent"), (intern!(py, "shutdown"),))?;
-        }
-        Ok(())
-    }
-
-    /// The rest of one turn: flush, wait, dispatch.
-    fn poll(slf: &Bound<'_, Self>, timeout: Option<Duration>) -> PyResult<()> {
-        let py = slf.py();
-        let state = slf.get().state.get(py);
-        let stack = twisted::context_stack(py)?.unbind();
-        let outer = state.contexts.replace(Some(stack));
-        let host = PyHost::new(slf.clone().unbind());
-        let polled = state.engine.poll(&host, timeout);
-        *state.contexts.borrow_mut() = outer;
-        if let Some(interrupt) = state.interrupt.borrow_mut().take() {
-            return Err(interrupt);
-        }
-        polled.map_err(PyErr::from)
-    }
-
-    fn seconds_to_next(&self, py: Python<'_>) -> PyResult<Option<f64>> {
-        let Some(next) = self.state.get(py).timers.borrow().peek() else {
-            return Ok(None);
-        };
-        let delay = next - self.seconds(py)?;
-        Ok(Some(delay.min(LONGEST_TIMEOUT).max(0.0)))
-    }
-
-    /// One turn of the main loop, through the reactor's own methods where they were replaced.
-    fn turn(
-        slf: &Bound<'_, Self>,
-        reactor: &Bound<'_, PyAny>,
-        native: &NativeMethods,
-    ) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        if native.run_until_current && !this.overridden(py, intern!(py, "runUntilCurrent"))? {
-            Self::run_until_current(slf)?;
-        } else {
-            reactor.call_method0(intern!(py, "runUntilCurrent"))?;
-        }
-        let running = this.attribute(py, intern!(py, "running"))?.is_truthy()?;
-        if native.timeout
-            && native.do_iteration
-            && !this.overridden(py, intern!(py, "doIteration"))?
-        {
-            let busy = !running || !this.thread_call_queue(py)?.is_empty();
-            let timeout = if busy {
-                Some(0.0)
-            } else {
-                this.seconds_to_next(py)?
-            };
-            return Self::poll(slf, timeout.map(duration));
-        }
-        let timeout = reactor.call_method0(intern!(py, "timeout"))?;
-        let timeout = if running {
-            timeout
-        } else {
-            PyInt::new(py, 0).into_any()
-        };
-        reactor
-            .call_method1(intern!(py, "doIteration"), (timeout,))
-            .map(drop)
-    }
-}
-
-/// Which parts of the loop the reactor's class leaves native.
-struct NativeMethods {
-    run_until_current: bool,
-    timeout: bool,
-    do_iteration: bool,
 }
 
 #[pymethods]
@@ -322,8 +193,7 @@ impl Core {
         let py = slf.py();
         let this = slf.get();
         let seconds: f64 = delay.extract()?;
-        // Written so that NaN fails too.
-        if !(seconds >= 0.0) {
+        if seconds.is_nan() || seconds < 0.0 {
             let text = format!("{delay} is not greater than or equal to 0 seconds");
             return Err(PyAssertionError::new_err(text));
         }
@@ -389,58 +259,6 @@ impl Core {
     /// wakes the loop.
     fn waker_descriptors(&self, py: Python<'_>) -> (i32, i32) {
         crate::sources::waker_descriptors(&self.state.get(py).engine)
-    }
-
-    /// `ReactorBase.timeout`: seconds until the next delayed call is due, or nothing.
-    fn timeout(&self, py: Python<'_>) -> PyResult<Option<f64>> {
-        self.seconds_to_next(py)
-    }
-
-    /// `ReactorBase.runUntilCurrent`: thread calls, due delayed calls, a requested shutdown.
-    fn run_until_current(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        this.run_thread_calls(py)?;
-        this.run_due_calls(py)?;
-        this.fire_shutdown_if_stopped(py)
-    }
-
-    /// `doIteration`: waits at most `delay` seconds (`None`: without limit) and dispatches.
-    fn do_iteration(slf: &Bound<'_, Self>, delay: &Bound<'_, PyAny>) -> PyResult<()> {
-        let timeout = if delay.is_none() {
-            None
-        } else {
-            Some(duration(delay.extract()?))
-        };
-        Self::poll(slf, timeout)
-    }
-
-    /// The main loop: turns until `_started` is false. No exception of a turn leaves it.
-    fn main_loop(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        let reactor = this.reactor(py)?;
-        let native = native_methods(py, &reactor)?;
-        let outer = this.state.get(py).loop_thread.replace(current_thread());
-        let mut result = Ok(());
-        loop {
-            match reactor
-                .getattr(intern!(py, "_started"))
-                .and_then(|started| started.is_truthy())
-            {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            }
-            if let Err(error) = Self::turn(slf, &reactor, &native) {
-                twisted::report(py, "main_loop", &error);
-            }
-        }
-        this.state.get(py).loop_thread.set(outer);
-        result
     }
 
     /// `IReactorFDSet.addReader`.
@@ -524,76 +342,10 @@ impl Core {
     }
 }
 
-/// As `ReactorBase.timeout`: what epoll's milliseconds in a C int can hold, in seconds.
-const LONGEST_TIMEOUT: f64 = 2_147_483.0;
-
-fn duration(seconds: f64) -> Duration {
-    Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_TIMEOUT))
-}
-
 /// `time.time()`: Twisted's clock is the wall clock.
 fn wall_clock() -> f64 {
     match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => since.as_secs_f64(),
         Err(before) => -before.duration().as_secs_f64(),
     }
-}
-
-fn current_thread() -> usize {
-    thread_local!(static MARK: u8 = const { 0 });
-    // The address of a thread-local tells threads apart at the cost of one instruction.
-    MARK.with(|mark| std::ptr::from_ref(mark) as usize)
-}
-
-/// The next call due, with lazily recorded delays applied on the way.
-fn next_due(
-    py: Python<'_>,
-    timers: &RefCell<Timers<f64, Py<DelayedCall>>>,
-    now: f64,
-    sequence: u64,
-) -> Option<Py<DelayedCall>> {
-    loop {
-        let mut heap = timers.borrow_mut();
-        let id = heap.peek_due(now, sequence)?;
-        let call = heap.get(id).map(|call| call.clone_ref(py))?;
-        let state = call.get().state(py);
-        if state.delayed_time.get() > 0.0 {
-            state.time.set(state.time.get() + state.delayed_time.get());
-            state.delayed_time.set(0.0);
-            heap.postpone(id, state.time.get());
-            continue;
-        }
-        return heap.cancel(id);
-    }
-}
-
-fn make_thread_call(py: Python<'_>, call: &Py<PyAny>) -> PyResult<()> {
-    let (f, args, kwargs) = call
-        .bind(py)
-        .extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
-    let args = match args.cast_into::<PyTuple>() {
-        Ok(args) => args,
-        Err(error) => PyTuple::new(
-            py,
-            error
-                .into_inner()
-                .try_iter()?
-                .collect::<PyResult<Vec<_>>>()?,
-        )?,
-    };
-    let kwargs = kwargs.cast_into::<PyDict>()?;
-    f.call(args, (!kwargs.is_empty()).then_some(&kwargs))
-        .map(drop)
-}
-
-fn native_methods(py: Python<'_>, reactor: &Bound<'_, PyAny>) -> PyResult<NativeMethods> {
-    let ours = py.import("ropewalk._reactor")?.getattr("RopewalkReactor")?;
-    let class = reactor.get_type();
-    let native =
-        |name: &str| -> PyResult<bool> { Ok(class.getattr(name)?.is(&ours.getattr(name)?)) };
-    Ok(NativeMethods {
-        run_until_current: native("runUntilCurrent")?,
-        timeout: native("timeout")?,
-        do_iteration: native("doIteration")?,
-    })
 }

@@ -14,7 +14,9 @@ mod host;
 mod log_contexts;
 mod sources;
 mod stream;
+mod stream_attributes;
 mod stream_io;
+mod turn;
 mod twisted;
 
 /// Native parts of ropewalk's Twisted reactors.

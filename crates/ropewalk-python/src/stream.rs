@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyString};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use ropewalk::os::{Interest, SourceFd, Token};
 use ropewalk::proto::WriteQueue;
@@ -35,9 +35,9 @@ pub(crate) struct State {
     pub(crate) producer: RefCell<Option<Py<PyAny>>>,
     pub(crate) queue: RefCell<WriteQueue<Chunk>>,
     /// What was assigned to `doRead` or `doWrite` on the instance (a connecting client does).
-    do_read: RefCell<Option<Py<PyAny>>>,
-    do_write: RefCell<Option<Py<PyAny>>>,
-    logstr: RefCell<Option<Py<PyAny>>>,
+    pub(crate) do_read: RefCell<Option<Py<PyAny>>>,
+    pub(crate) do_write: RefCell<Option<Py<PyAny>>>,
+    pub(crate) logstr: RefCell<Option<Py<PyAny>>>,
     pub(crate) buffer_size: Cell<usize>,
     pub(crate) flags: Flags,
 }
@@ -326,161 +326,6 @@ impl Stream {
         self.state.get(py).descriptor.current(py)
     }
 
-    #[getter]
-    fn protocol<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.state.get(py).protocol(py)
-    }
-
-    #[setter(protocol)]
-    fn set_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
-        let old = self.state.get(py).protocol.replace(Some(protocol));
-        drop(old);
-    }
-
-    #[deleter(protocol)]
-    fn del_protocol(&self, py: Python<'_>) {
-        let old = self.state.get(py).protocol.take();
-        drop(old);
-    }
-
-    #[getter]
-    fn producer(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.state
-            .get(py)
-            .producer
-            .borrow()
-            .as_ref()
-            .map(|producer| producer.clone_ref(py))
-    }
-
-    #[setter(producer)]
-    fn set_producer(&self, py: Python<'_>, producer: Option<Py<PyAny>>) {
-        let old = self.state.get(py).producer.replace(producer);
-        drop(old);
-    }
-
-    #[getter]
-    fn logstr<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        let logstr = self.state.get(py).logstr.borrow();
-        match logstr.as_ref() {
-            Some(logstr) => logstr.bind(py).clone(),
-            None => intern!(py, "Uninitialized").clone().into_any(),
-        }
-    }
-
-    #[setter(logstr)]
-    fn set_logstr(&self, py: Python<'_>, logstr: Py<PyAny>) {
-        let state = self.state.get(py);
-        let old = state.logstr.replace(Some(logstr));
-        drop(old);
-    }
-
-    /// The prefix of log lines while this stream's callbacks run.
-    #[pyo3(name = "logPrefix")]
-    fn log_prefix<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.logstr(py)
-    }
-
-    #[getter(doRead)]
-    fn get_do_read<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let assigned = slf
-            .get()
-            .state
-            .get(py)
-            .do_read
-            .borrow()
-            .as_ref()
-            .map(|f| f.clone_ref(py));
-        assigned.map_or_else(
-            || slf.getattr(intern!(py, "_doRead")),
-            |f| Ok(f.into_bound(py)),
-        )
-    }
-
-    #[setter(doRead)]
-    fn set_do_read(&self, py: Python<'_>, method: Py<PyAny>) {
-        let old = self.state.get(py).do_read.replace(Some(method));
-        drop(old);
-    }
-
-    #[deleter(doRead)]
-    fn del_do_read(&self, py: Python<'_>) -> PyResult<()> {
-        let old = self.state.get(py).do_read.take();
-        old.map(drop)
-            .ok_or_else(|| PyAttributeError::new_err("doRead"))
-    }
-
-    #[getter(doWrite)]
-    fn get_do_write<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let assigned = slf
-            .get()
-            .state
-            .get(py)
-            .do_write
-            .borrow()
-            .as_ref()
-            .map(|f| f.clone_ref(py));
-        assigned.map_or_else(
-            || slf.getattr(intern!(py, "_doWrite")),
-            |f| Ok(f.into_bound(py)),
-        )
-    }
-
-    #[setter(doWrite)]
-    fn set_do_write(&self, py: Python<'_>, method: Py<PyAny>) {
-        let old = self.state.get(py).do_write.replace(Some(method));
-        drop(old);
-    }
-
-    #[deleter(doWrite)]
-    fn del_do_write(&self, py: Python<'_>) -> PyResult<()> {
-        let old = self.state.get(py).do_write.take();
-        old.map(drop)
-            .ok_or_else(|| PyAttributeError::new_err("doWrite"))
-    }
-
-    #[getter(bufferSize)]
-    fn buffer_size(&self, py: Python<'_>) -> usize {
-        self.state.get(py).buffer_size.get()
-    }
-
-    #[setter(bufferSize)]
-    fn set_buffer_size(&self, py: Python<'_>, size: usize) {
-        self.state.get(py).buffer_size.set(size);
-    }
-
-    /// Twisted's send-immediately buffer: empty here, for all that is unsent is in one queue.
-    #[getter(dataBuffer)]
-    fn data_buffer<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, b"")
-    }
-
-    /// How much of `dataBuffer` is sent.
-    #[getter]
-    fn offset(&self) -> usize {
-        0
-    }
-
-    /// What is unsent, chunk by chunk.
-    #[getter(_tempDataBuffer)]
-    fn unsent<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let queue = self.state.get(py).queue.borrow();
-        let chunks: Vec<_> = queue
-            .slices()
-            .map(|slice| PyBytes::new(py, slice))
-            .collect();
-        drop(queue);
-        PyList::new(py, chunks)
-    }
-
-    /// How much is unsent, in bytes.
-    #[getter(_tempDataLen)]
-    fn unsent_length(&self, py: Python<'_>) -> usize {
-        self.state.get(py).queue.borrow().len()
-    }
-
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: this is `__traverse__`.
         let state = unsafe { self.state.get_in_traverse() };
@@ -516,38 +361,6 @@ impl Stream {
         );
         drop(released);
     }
-}
-
-/// Attributes that are flags: shown as `bool`, taken as anything with a truth value.
-macro_rules! flag {
-    ($($get:ident $set:ident $name:literal $field:ident),+ $(,)?) => {
-        #[pymethods]
-        impl Stream {
-            $(
-                #[getter($name)]
-                fn $get(&self, py: Python<'_>) -> bool {
-                    self.state.get(py).flags.$field.get()
-                }
-
-                #[setter($name)]
-                fn $set(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-                    self.state.get(py).flags.$field.set(value.is_truthy()?);
-                    Ok(())
-                }
-            )+
-        }
-    };
-}
-
-flag! {
-    get_connected set_connected "connected" connected,
-    get_disconnected set_disconnected "disconnected" disconnected,
-    get_disconnecting set_disconnecting "disconnecting" disconnecting,
-    get_write_disconnecting set_write_disconnecting "_writeDisconnecting" write_disconnecting,
-    get_write_disconnected set_write_disconnected "_writeDisconnected" write_disconnected,
-    get_streaming_producer set_streaming_producer "streamingProducer" streaming_producer,
-    get_producer_paused set_producer_paused "producerPaused" producer_paused,
-    get_tls set_tls "TLS" tls,
 }
 
 #[pymethods]
