@@ -38,6 +38,8 @@ pub(crate) struct Load<'a> {
     buffer: Vec<u8>,
     connected: usize,
     in_flight: usize,
+    /// Connections that failed in any run: one that is gone leaves a later run with fewer.
+    lost: u64,
     outcome: Outcome,
 }
 
@@ -56,6 +58,7 @@ impl<'a> Load<'a> {
             buffer: vec![0; options.size + 64],
             connected: 0,
             in_flight: 0,
+            lost: 0,
             outcome: Outcome::default(),
         };
         if !reconnect {
@@ -104,6 +107,7 @@ impl<'a> Load<'a> {
             }
         }
         self.outcome.elapsed = now - begun;
+        self.outcome.errors = self.lost;
         Ok(std::mem::take(&mut self.outcome))
     }
 
@@ -209,6 +213,6 @@ impl<'a> Load<'a> {
     fn fail(&mut self, slot: usize) {
         self.exchanges[slot] = None;
         self.in_flight -= 1;
-        self.outcome.errors += 1;
+        self.lost += 1;
     }
 }
