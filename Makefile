@@ -23,7 +23,8 @@ EXTENSION_SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md \
 	$(shell find crates -name '*.rs' -o -name Cargo.toml -o -name build.rs) \
 	$(wildcard python/ropewalk/*.py) $(wildcard python/twisted/plugins/*.py)
 
-.PHONY: run build test lint conformance bench clean rust-test python-test
+.PHONY: run build test lint conformance bench clean rust-test quick-conformance python-test
+.NOTPARALLEL:
 .DEFAULT_GOAL := build
 
 run: build
@@ -34,14 +35,16 @@ run: build
 
 build: $(STAMPS)/extension
 
-test: rust-test python-test
-	$(BIN)/python tests/conformance/run.py --quick
+test: rust-test quick-conformance python-test
 	@echo "make test: all passed"
 
 rust-test:
 	tools/need-commands cc cargo
 	cargo test --lib --bins --tests --examples $(CARGO_FLAGS)
 	cargo test --doc $(CARGO_FLAGS)
+
+quick-conformance: build $(STAMPS)/test
+	$(BIN)/python tests/conformance/run.py --quick
 
 python-test: build $(STAMPS)/test
 	tools/need-commands curl wrk socat openssl prlimit
