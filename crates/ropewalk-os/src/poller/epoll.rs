@@ -50,15 +50,19 @@ impl Epoll {
             // SAFETY: `events` has room for `room` reports and `fraction` lives through the call.
             let result = check(unsafe { pwait2(epoll, events, room, &fraction) });
             match result {
-                Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
-                    self.nanoseconds = false;
-                }
+                Err(error) if is_missing(&error) => self.nanoseconds = false,
                 result => return result,
             }
         }
         // SAFETY: `events` has room for `room` reports.
         check(unsafe { libc::epoll_wait(epoll, events, room, milliseconds(timeout)) })
     }
+}
+
+/// Whether a call failed because it is not there: a system call filter that does not know it may
+/// say `EPERM`, which `epoll_pwait2` itself never does.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
 }
 
 /// The timeout as `epoll_pwait2` takes it, if whole milliseconds would not say it exactly.
