@@ -1,0 +1,24 @@
+//! A write to a connection that is gone, in a process that dies of `SIGPIPE`.
+//!
+//! A Rust program ignores the signal before `main`; a host in another language need not. The one
+//! test here is a process of its own, for the disposition is the process's.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::io::{ErrorKind, IoSlice};
+use std::os::fd::AsFd;
+
+use ropewalk_os::socket;
+use ropewalk_testkit::tcp_pair;
+
+#[test]
+fn a_write_to_a_lost_connection_is_an_error_and_no_signal() {
+    // SAFETY: nothing else in this process relies on the disposition.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let (near, _far) = tcp_pair();
+    socket::shutdown_write(near.as_fd()).unwrap();
+    let error = socket::send(near.as_fd(), b"rope").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    let slices = [IoSlice::new(b"ro"), IoSlice::new(b"pe")];
+    let error = socket::send_vectored(near.as_fd(), &slices).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+}
