@@ -161,9 +161,10 @@ _BASELINES: dict[Path, Results] = {}
 
 def cached(run: TrialRun, label: str, fresh: bool) -> Results:
     """The baseline's results, from this process, from the cache, or newly run."""
-    # Which tests skip themselves depends on the packages that are installed.
+    # Which tests skip themselves depends on the packages that are installed and on the way to run.
     packages = {f"{d.name}=={d.version}" for d in distributions() if d.name != "ropewalk"}
-    key = " ".join([*run.names, *sorted(packages)])
+    ways = [(HERE / file).read_text() for file in ("suite.py", "launcher.py", "recorder.py")]
+    key = " ".join([*run.names, *sorted(packages), *ways])
     names = hashlib.sha256(key.encode()).hexdigest()[:8]
     version = f"twisted-{twisted.__version__}-{sys.implementation.name}-{platform.python_version()}"
     path = CACHE / version / f"{run.installed}-{label}-{names}.json"
