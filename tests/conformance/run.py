@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import platform
+import signal
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -57,6 +58,8 @@ class Part:
 
 def main() -> int:
     options = parse_arguments()
+    # Ended from outside, it still ends the trial that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     begun = time.monotonic()
     failed = []
     for part in parts(options):
