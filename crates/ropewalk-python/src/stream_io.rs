@@ -123,7 +123,14 @@ impl Stream {
         let py = slf.py();
         let flags = &state.flags;
         if flags.send_failed.get() || send(py, state).is_err() {
-            return Ok(Some(twisted::names(py)?.connection_lost.bind(py).clone()));
+            let fd = lend(state.descriptor.current(py)?)?;
+            if !flags.reading.get() || !socket::has_input(fd) || Self::python_reads(state) {
+                return Ok(Some(twisted::names(py)?.connection_lost.bind(py).clone()));
+            }
+            // What the peer sent before it broke off is read first.
+            flags.send_failed.set(true);
+            request_ready(py, state);
+            return Self::read(slf, state);
         }
         if !state.queue.borrow().is_empty() {
             if !flags.blocked.replace(true) {

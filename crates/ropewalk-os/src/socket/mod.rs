@@ -88,6 +88,23 @@ pub fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     })
 }
 
+/// Whether received data waits to be read. It may, although a send just failed: the peer sent it
+/// before it broke off.
+pub fn has_input(fd: BorrowedFd<'_>) -> bool {
+    let mut byte = 0_u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: the call writes at most one byte, into `byte`.
+    let peek = || unsafe {
+        libc::recv(
+            fd.as_raw_fd(),
+            std::ptr::from_mut(&mut byte).cast(),
+            1,
+            flags,
+        )
+    };
+    matches!(retry(peek), Ok(1))
+}
+
 /// Sends what the system takes of `data`.
 ///
 /// # Errors

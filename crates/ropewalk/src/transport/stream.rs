@@ -21,6 +21,9 @@ use crate::reactor::core::{Core, Source};
 pub(crate) trait Owner {
     /// The stream ended for `reason`; its protocol knows.
     fn stream_ended(&self, core: &Rc<Core>, reason: Disconnect);
+
+    /// The reactor is gone without a shutdown.
+    fn abandoned(&self);
 }
 
 /// The state of one connection. [`Transport`] is the handle to it.
@@ -359,7 +362,7 @@ impl Source for Stream {
             return self.act(core, self.step(StreamState::abort_due));
         }
         if let Some(error) = self.failure.take() {
-            return self.fail(core, error);
+            return self.end_after_input(core, token, error);
         }
         let trouble = readiness.is_error() || readiness.is_hangup() || readiness.is_invalid();
         if readiness.is_readable() || trouble {
@@ -398,6 +401,18 @@ impl Source for Stream {
         if let Action::Close(_) = self.step(StreamState::cut) {
             self.end(core, reason);
         }
+    }
+
+    fn abandon(&self) {
+        // No event answers anything after this one.
+        let _: Action = self.step(StreamState::cut);
+        self.token.set(None);
+        let theirs = (
+            self.protocol.take(),
+            self.producer.take(),
+            self.owner.take(),
+        );
+        drop(theirs);
     }
 }
 

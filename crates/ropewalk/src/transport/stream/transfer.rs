@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use ropewalk_os::{Token, socket};
+use ropewalk_os::{Readiness, Token, socket};
 use ropewalk_proto::{Action, CloseReason, WriteQueue};
 
 use super::Stream;
@@ -53,6 +53,20 @@ impl Stream {
         };
         core.engine.give_read_buffer(buffer);
         found
+    }
+
+    /// A send failed with `error`: ends the connection when what the peer sent before is read.
+    pub(super) fn end_after_input(&self, core: &Rc<Core>, token: Token, error: io::Error) {
+        let reads = self.state.get().reads() && !self.is_busy();
+        let more = core.engine.with_fd(token, socket::has_input);
+        if !reads || more != Some(true) {
+            return self.fail(core, error);
+        }
+        self.read(core, token);
+        if self.token.get() == Some(token) {
+            self.failure.set(Some(error));
+            self.ask_later(core, Readiness::WRITABLE);
+        }
     }
 
     /// The poller reported a hang-up or an error, and there was nothing to read.
