@@ -51,16 +51,18 @@ pub(crate) fn many_wakes_are_one_event(fixture: &mut Fixture) {
 }
 
 pub(crate) fn no_wake_is_lost_under_a_storm(fixture: &mut Fixture) {
-    const WAKES: u32 = 5_000;
+    // Long enough for a wake to fall between the two steps of a drain, many times.
+    const WAKES: u32 = 200_000;
     let waker = watched_waker(fixture);
     let count = Arc::new(AtomicU32::new(0));
     let threads: Vec<_> = (0..2)
         .map(|_| {
             let (waker, count) = (waker.clone(), Arc::clone(&count));
             thread::spawn(move || {
-                for _ in 0..WAKES {
+                for number in 0..WAKES {
                     count.fetch_add(1, Ordering::Relaxed);
                     waker.wake();
+                    (0..number % 61).for_each(|_| std::hint::spin_loop());
                 }
             })
         })
