@@ -10,6 +10,7 @@ from support import assert_same
     [
         "closing_callbacks",
         "connect_errors",
+        "data_before_reset",
         "lifecycle_errors",
         "listen_errors",
         "raising_callbacks",

@@ -31,6 +31,7 @@ over_every_poller! {
     closing_inside_every_callback_ends_once,
     a_reset_at_any_point_ends_once,
     a_reset_while_a_close_waits_is_a_loss,
+    what_came_before_a_reset_is_read_although_a_send_failed,
     a_panic_in_any_callback_costs_only_its_connection,
     the_reactors_end_cuts_connections,
     a_nested_turn_ends_the_connection_after_the_callback,
@@ -302,6 +303,23 @@ fn a_reset_while_a_close_waits_is_a_loss(reactor: &Reactor) {
         "{:?}",
         log.reason()
     );
+}
+
+fn what_came_before_a_reset_is_read_although_a_send_failed(reactor: &Reactor) {
+    let log = Log::new();
+    let (_port, mut client) = serve(reactor, Recorder::new(&log));
+    let transport = log.transport();
+    transport.pause_producing();
+    settle(reactor);
+    // More than one read takes.
+    client.write_all(&[7; 100_000]).unwrap();
+    reset(client);
+    std::thread::sleep(Duration::from_millis(20));
+    transport.resume_producing();
+    transport.write(b"too late");
+    until(reactor, "the end", || log.is_lost());
+    assert!(matches!(log.reason(), Disconnect::Lost(_)));
+    assert_eq!(log.received(), 100_000);
 }
 
 fn a_panic_in_any_callback_costs_only_its_connection(reactor: &Reactor) {
