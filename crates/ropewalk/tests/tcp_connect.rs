@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk::{
-    ConnectError, ConnectErrorKind, ConnectOptions, Connector, ConnectorState, Disconnect, Error,
-    Factory, Misuse, Protocol, Reactor, StaticResolver,
+    ConnectError, ConnectErrorKind, ConnectOptions, Connector, ConnectorState, Deferred,
+    DeferredSender, Disconnect, Error, Factory, Misuse, Protocol, Reactor, Resolver,
+    StaticResolver,
 };
 use tcp_support::{Log, Recorder, over_every_poller, settle, until};
 
@@ -28,6 +29,7 @@ over_every_poller! {
     a_name_is_resolved_and_every_address_tried,
     a_name_without_address_says_so,
     a_name_may_be_given_up_while_it_is_looked_up,
+    a_late_answer_is_not_taken_for_the_present_one,
     text_that_is_no_address_is_refused_at_once,
     a_factory_without_protocol_closes_in_order,
     a_factory_that_panics_fails_the_attempt,
@@ -421,6 +423,40 @@ fn a_name_may_be_given_up_while_it_is_looked_up(reactor: &Reactor) {
         notes.events.borrow().as_slice(),
         ["started", "connecting", "failed", "stopped"]
     );
+}
+
+/// A resolver that answers when it is told to.
+#[derive(Clone, Default)]
+struct Slow(Rc<RefCell<Vec<DeferredSender<Vec<SocketAddr>>>>>);
+
+impl Resolver for Slow {
+    fn resolve(&self, _: &Reactor, _: &str, _: u16) -> Deferred<Vec<SocketAddr>> {
+        let (sender, deferred) = Deferred::new();
+        self.0.borrow_mut().push(sender);
+        deferred
+    }
+}
+
+fn a_late_answer_is_not_taken_for_the_present_one(reactor: &Reactor) {
+    let (_wrong, wrong) = listener();
+    let (_right, right) = listener();
+    let slow = Slow::default();
+    reactor.install_resolver(slow.clone());
+    let log = Log::new();
+    let (client, notes) = Client::new(&log);
+    let connector = reactor.connect_tcp("slow.test:80", client).unwrap();
+    settle(reactor);
+    connector.stop_connecting().unwrap();
+    connector.connect().unwrap();
+    settle(reactor);
+    let mut answers = slow.0.take().into_iter();
+    answers.next().unwrap().fire(vec![wrong]);
+    settle(reactor);
+    assert!(!log.is_connected());
+    answers.next().unwrap().fire(vec![right]);
+    until(reactor, "the connection", || log.is_connected());
+    assert_eq!(log.transport().peer_addr(), right);
+    assert!(notes.has("failed"), "the first attempt");
 }
 
 fn text_that_is_no_address_is_refused_at_once(reactor: &Reactor) {

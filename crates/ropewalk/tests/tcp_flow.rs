@@ -304,7 +304,14 @@ fn a_paused_connection_that_writes_hears_of_a_reset(reactor: &Reactor) {
     settle(reactor);
     transport.write(b"x");
     until(reactor, "the reset", || log.is_lost());
-    assert!(matches!(log.reason(), Disconnect::Lost(_)));
+    let Disconnect::Lost(error) = log.reason() else {
+        panic!("{}", log.reason())
+    };
+    assert_eq!(
+        error.kind(),
+        std::io::ErrorKind::ConnectionReset,
+        "what the first send said"
+    );
 }
 
 fn pausing_in_connection_made_sticks(reactor: &Reactor) {

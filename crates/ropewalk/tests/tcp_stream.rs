@@ -3,7 +3,7 @@
 
 mod tcp_support;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,6 +26,8 @@ over_every_poller! {
     a_nested_turn_never_overlaps_callbacks,
     a_replaced_protocol_hears_the_rest,
     an_ended_connection_ignores_everything,
+    a_chunks_owner_may_write_when_it_is_dropped,
+    a_reactor_dropped_without_shutdown_leaves_nothing_behind,
     ipv6_peers_are_served,
 }
 
@@ -241,6 +243,82 @@ fn an_ended_connection_ignores_everything(reactor: &Reactor) {
         assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
     }
     assert_eq!(log.count("lost"), 1);
+}
+
+thread_local! {
+    /// Where an owner of data, which must be `Send`, finds the connection.
+    static CONNECTION: RefCell<Option<Transport>> = const { RefCell::new(None) };
+}
+
+/// Data whose owner writes when it is dropped.
+struct Owned(Vec<u8>);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        CONNECTION.with_borrow(|connection| connection.as_ref().unwrap().write(b"."));
+    }
+}
+
+fn a_chunks_owner_may_write_when_it_is_dropped(reactor: &Reactor) {
+    let log = Log::new();
+    let (_port, mut client) = serve(reactor, Recorder::new(&log));
+    let transport = log.transport();
+    CONNECTION.set(Some(transport.clone()));
+    transport.write(b"small: ");
+    transport.write_bytes(Bytes::from_owner(Owned(b"copied".to_vec())));
+    transport.write_sequence([Bytes::from_owner(Owned(b"copied".to_vec()))]);
+    transport.write_bytes(Bytes::from_owner(Owned(vec![b'x'; 5000])));
+    let received = receive_exactly(reactor, &mut client, 7 + 7 + 7 + 5001);
+    assert!(received.starts_with(b"small: copied.copied.xxx") && received.ends_with(b"xxx."));
+    CONNECTION.take();
+}
+
+fn a_reactor_dropped_without_shutdown_leaves_nothing_behind(reactor: &Reactor) {
+    let log = Log::new();
+    let (first, second) = (Rc::clone(&log), Log::new());
+    {
+        let other = Reactor::builder()
+            .poller(reactor.poller_kind())
+            .signals(false);
+        let other = other.build().unwrap();
+        // Keeps its own transport, as protocols do, and produces for itself.
+        struct Keeper(Rc<Log>, Option<Transport>);
+        impl Protocol for Keeper {
+            fn connection_made(&mut self, transport: &Transport) {
+                self.1 = Some(transport.clone());
+                *self.0.transport.borrow_mut() = Some(transport.clone());
+                let producer = transport.clone();
+                transport
+                    .register_producer(producer, ropewalk::ProducerKind::Push)
+                    .unwrap();
+            }
+            fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+        }
+        let shared = Rc::clone(&log);
+        let keep = move |_| Keeper(Rc::clone(&shared), None);
+        let port = other.listen_tcp("127.0.0.1:0", keep).unwrap();
+        // A factory that holds its own connector.
+        let held = Rc::new(RefCell::new(None));
+        let (mine, shared) = (Rc::clone(&held), Rc::clone(&second));
+        let keep = move |_| {
+            assert!(mine.borrow().is_some());
+            Keeper(Rc::clone(&shared), None)
+        };
+        *held.borrow_mut() = Some(other.connect_tcp(port.local_addr(), keep).unwrap());
+        until(&other, "both ends", || {
+            log.is_connected() && second.is_connected()
+        });
+        drop(first);
+    }
+    assert!(!log.transport().is_connected());
+    log.transport().write(b"nobody is left");
+    assert_eq!((Rc::strong_count(&log), Rc::strong_count(&second)), (1, 1));
 }
 
 fn ipv6_peers_are_served(reactor: &Reactor) {

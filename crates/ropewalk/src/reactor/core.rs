@@ -42,6 +42,10 @@ pub(crate) trait Source {
 
     /// The reactor shuts down: the source removes itself from the engine and tells its owner.
     fn connection_lost(&self, core: &Rc<Core>, reason: Disconnect);
+
+    /// The reactor is gone without a shutdown: the source lets go of what belongs to the program
+    /// and may hold the source itself in memory. Nobody is told.
+    fn orphaned(&self) {}
 }
 
 /// The Rust face as the engine's embedder: for one turn, a pointer to the core.
@@ -334,6 +338,11 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
+        for token in self.engine.tokens() {
+            if let Some(source) = self.engine.source(token) {
+                source.orphaned();
+            }
+        }
         self.remote.close();
     }
 }

@@ -267,6 +267,10 @@ impl Source for Client {
     fn connection_lost(&self, core: &Rc<Core>, _: Disconnect) {
         self.fail(core, ConnectError::new(ConnectErrorKind::Cancelled));
     }
+
+    fn orphaned(&self) {
+        self.factory.abandon();
+    }
 }
 
 /// What became of connect(2): the peer, an error, or nothing yet.

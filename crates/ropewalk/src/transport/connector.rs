@@ -250,6 +250,12 @@ impl Client {
 }
 
 impl Owner for Client {
+    fn orphaned(&self) {
+        let transport = self.transport.take();
+        drop(transport);
+        self.factory.abandon();
+    }
+
     fn stream_ended(&self, core: &Rc<Core>, reason: Disconnect) {
         drop(self.transport.take());
         self.state.set(ConnectorState::Disconnected);

@@ -102,6 +102,12 @@ impl FactorySlot {
         self.catch_up(core);
     }
 
+    /// Drops the factory and what it was to hear, for the reactor is gone.
+    pub(crate) fn abandon(&self) {
+        let waiting = self.waiting.take();
+        drop((self.factory.take(), waiting));
+    }
+
     fn catch_up(&self, core: &Core) {
         loop {
             let Some(mut factory) = self.factory.take() else {

@@ -230,12 +230,10 @@ impl Port {
         stopped
             .then(move |outcome: Result<()>| {
                 for sender in waiting {
-                    sender.complete(match &outcome {
-                        Ok(()) => Ok(()),
-                        Err(error) => Err(Error::Panicked {
-                            message: error.to_string(),
-                        }),
-                    });
+                    let panicked = |_: &Error| Error::Panicked {
+                        message: "in the factory's stopped, which is reported".to_owned(),
+                    };
+                    sender.complete(outcome.as_ref().copied().map_err(panicked));
                 }
             })
             .ignore();
@@ -272,6 +270,11 @@ impl Source for Port {
 
     fn connection_lost(&self, core: &Rc<Core>, _: Disconnect) {
         self.close(core);
+    }
+
+    fn orphaned(&self) {
+        self.token.set(None);
+        self.factory.abandon();
     }
 }
 

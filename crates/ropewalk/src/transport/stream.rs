@@ -23,7 +23,7 @@ pub(crate) trait Owner {
     fn stream_ended(&self, core: &Rc<Core>, reason: Disconnect);
 
     /// The reactor is gone without a shutdown.
-    fn abandoned(&self);
+    fn orphaned(&self);
 }
 
 /// The state of one connection. [`Transport`] is the handle to it.
@@ -384,7 +384,9 @@ impl Source for Stream {
         }
         if let Err(error) = self.send(core, token) {
             // No user code runs from here: the next dispatch ends the connection.
-            self.failure.set(Some(error));
+            // The first error says more than those after it.
+            let first = self.failure.take();
+            self.failure.set(first.or(Some(error)));
             self.ask_later(core, Readiness::WRITABLE);
         } else if self.queue.borrow().is_empty()
             && self.state.get().follows_drain(self.producer_state())
@@ -403,16 +405,16 @@ impl Source for Stream {
         }
     }
 
-    fn abandon(&self) {
+    fn orphaned(&self) {
         // No event answers anything after this one.
         let _: Action = self.step(StreamState::cut);
         self.token.set(None);
-        let theirs = (
-            self.protocol.take(),
-            self.producer.take(),
-            self.owner.take(),
-        );
-        drop(theirs);
+        let (protocol, producer) = (self.protocol.take(), self.producer.take());
+        let owner = self.owner.take();
+        drop((protocol, producer));
+        if let Some(owner) = owner {
+            owner.orphaned();
+        }
     }
 }
 

@@ -96,7 +96,7 @@ impl Stream {
             return;
         }
         if let Err(error) = self.send(core, token) {
-            self.fail(core, error);
+            self.end_after_input(core, token, error);
         } else if self.queue.borrow().is_empty() {
             let producer = self.producer_state();
             self.act(core, self.step(|state| state.drained(producer)));
