@@ -3,6 +3,7 @@
 //! Native base classes that Python classes in `python/ropewalk` mix with Twisted's own. It knows
 //! the engine's public API and pyo3, and leaves behaviour that runs rarely to Twisted's Python.
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 mod accept;
@@ -22,9 +23,25 @@ mod twisted;
 /// Native parts of ropewalk's Twisted reactors.
 #[pymodule(gil_used = true)]
 fn _ropewalk(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    refuse_without_lock(module.py())?;
     module.add_class::<core::Core>()?;
     module.add_class::<delayed_call::DelayedCall>()?;
     module.add_class::<stream::Stream>()?;
     module.add_function(wrap_pyfunction!(accept::accept_connections, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
+}
+
+/// A free-threaded interpreter takes its lock back when it loads this module, unless it was told
+/// not to; what the module relies on is then not there (see [`attached`]).
+fn refuse_without_lock(py: Python<'_>) -> PyResult<()> {
+    let sys = py.import("sys")?;
+    let Ok(is_enabled) = sys.getattr("_is_gil_enabled") else {
+        return Ok(());
+    };
+    if is_enabled.call0()?.is_truthy()? {
+        return Ok(());
+    }
+    Err(PyImportError::new_err(
+        "ropewalk needs the interpreter's lock: run without PYTHON_GIL=0 and -X gil=0",
+    ))
 }

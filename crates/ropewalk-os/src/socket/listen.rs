@@ -108,6 +108,8 @@ pub fn accept_error(error: &io::Error) -> AcceptError {
             | libc::EHOSTUNREACH
             | libc::ENETUNREACH,
         ) => AcceptError::Skip,
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        Some(libc::ENONET) => AcceptError::Skip,
         Some(libc::EMFILE) => AcceptError::NoDescriptor,
         _ => AcceptError::Refused,
     }

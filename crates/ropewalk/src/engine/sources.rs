@@ -290,13 +290,17 @@ impl<H: Host> Engine<H> {
             .borrow_mut()
             .apply(&mut **poller, &mut refused);
         drop(poller);
+        let mut result = Ok(());
         for (token, error) in refused.drain(..) {
-            if let Some(source) = self.source(token) {
+            if token == Token::WAKER {
+                // Without its waker the loop might wait for ever; it is tried again next time.
+                result = Err(error);
+            } else if let Some(source) = self.source(token) {
                 host.register_failed(self, token, source, error);
             }
         }
         self.refused.set(refused);
-        Ok(())
+        result
     }
 
     fn wait(
