@@ -1,4 +1,5 @@
 //! The engine's invariants, over every poller, with real sockets and a host that takes notes.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
