@@ -75,15 +75,12 @@ impl Address {
                 kind: Kind::Socket(address),
             };
         }
-        let kind = match text.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && !host.contains(':') => match port.parse() {
-                Ok(port) => Kind::Name {
-                    host: host.to_owned(),
-                    port,
-                },
-                Err(_) => Kind::Invalid(text.to_owned()),
+        let kind = match split(text) {
+            Some((host, port)) => Kind::Name {
+                host: host.to_owned(),
+                port,
             },
-            _ => Kind::Invalid(text.to_owned()),
+            None => Kind::Invalid(text.to_owned()),
         };
         Self { kind }
     }
@@ -101,10 +98,23 @@ impl Address {
     }
 }
 
+/// Host and port. A host with colons is an IPv6 address that names its scope, in brackets; the
+/// resolver knows interfaces by name.
+fn split(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let fits = bare.map_or(!host.contains(':'), |bare| bare.contains('%'));
+    let host = bare.unwrap_or(host);
+    (fits && !host.is_empty()).then_some((host, port.parse().ok()?))
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Socket(address) => address.fmt(f),
+            Kind::Name { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Kind::Name { host, port } => write!(f, "{host}:{port}"),
             Kind::Invalid(text) => f.write_str(text),
         }
@@ -201,6 +211,15 @@ mod tests {
             address.literal(),
             Err(Error::InvalidAddress { .. })
         ));
+    }
+
+    #[test]
+    fn an_interface_in_an_address_is_left_to_the_resolver() {
+        let address = Address::from("[fe80::1%eth0]:80");
+        assert!(
+            matches!(address.target(), Ok(Target::Name { host, .. }) if host == "fe80::1%eth0")
+        );
+        assert_eq!(address.to_string(), "[fe80::1%eth0]:80");
     }
 
     #[test]
