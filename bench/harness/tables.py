@@ -35,13 +35,41 @@ class Report:
         values = [sample[figure] for sample in self.samples.get((workload, server), [])]
         return median(values) if values else None
 
+    def ratio(self, workload: str, server: str, figure: str) -> float | None:
+        """The median of the ratios to the raw loop in the same round.
+
+        Not the ratio of two medians: when the machine's speed drifts from round to round, these
+        come from different rounds.
+        """
+        raw = self.samples.get((workload, "raw"), [])
+        own = self.samples.get((workload, server), [])
+        ratios = [one[figure] / base[figure] for one, base in zip(own, raw, strict=False)]
+        return median(ratios) if ratios else None
+
     def render(self, workloads: list[Workload]) -> str:
         parts = []
         for name, table in TABLES.items():
             chosen = [workload for workload in workloads if workload.table == name]
             if chosen:
                 parts.append(table(self, chosen))
-        return "\n".join([*parts, *self._notes(workloads)])
+        return "\n".join([*parts, *filter(None, [self.spread()]), *self._notes(workloads)])
+
+    def spread(self) -> str:
+        """How far the rounds lie apart, for the reader to judge small differences by."""
+        spreads = []
+        for (workload, server), rounds in self.samples.items():
+            costs = [figures["cpu_us"] for figures in rounds if "cpu_us" in figures]
+            if len(costs) > 1:
+                percent = (max(costs) - min(costs)) / median(costs) * 100
+                spreads.append((percent, workload, server))
+        if not spreads:
+            return ""
+        widest, workload, server = max(spreads)
+        usual = median(percent for percent, _, _ in spreads)
+        return (
+            f"Spread of CPU cost between rounds: usually {usual:.0f} %, "
+            f"at most {widest:.0f} % ({workload}, {server}).\n"
+        )
 
     def _notes(self, workloads: list[Workload]) -> Iterable[str]:
         """Why a figure is missing, each reason once per server."""
@@ -68,14 +96,14 @@ class Report:
         """A figure with its ratio to the raw loop's."""
 
         def row(workload: Workload) -> tuple[str, Callable[[Server], str]]:
-            base = self.value(workload.name, "raw", figure)
-
             def cell(server: Server) -> str:
                 value = self.value(workload.name, server.name, figure)
                 if value is None:
                     return ABSENT
-                ratio = f" ({value / base:.2f}×)" if base and server.name != "raw" else ""  # noqa: RUF001
-                return f"{value:.{digits}f}{ratio}"
+                ratio = self.ratio(workload.name, server.name, figure)
+                if ratio is None or server.name == "raw":
+                    return f"{value:.{digits}f}"
+                return f"{value:.{digits}f} ({ratio:.2f}×)"  # noqa: RUF001
 
             return workload.title, cell
 
