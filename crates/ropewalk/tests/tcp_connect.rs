@@ -9,11 +9,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk::{
-    ConnectError, ConnectErrorKind, ConnectOptions, Connector, ConnectorState, Deferred,
-    DeferredSender, Disconnect, Error, Factory, Misuse, Protocol, Reactor, Resolver,
-    StaticResolver,
+    ConnectErrorKind, ConnectOptions, Connector, ConnectorState, Deferred, DeferredSender, Error,
+    Misuse, Protocol, Reactor, Resolver, StaticResolver,
 };
-use tcp_support::{Log, Recorder, over_every_poller, settle, until};
+use tcp_support::client::Client;
+use tcp_support::{Log, over_every_poller, settle, until};
 
 over_every_poller! {
     a_connection_is_made_and_lost_in_order,
@@ -38,89 +38,6 @@ over_every_poller! {
     a_nested_turn_inside_a_factory_is_safe,
     the_reactors_end_gives_attempts_up,
     ipv6_destinations_work,
-}
-
-type Hook = Box<dyn FnMut(&'static str, Option<&Connector>)>;
-
-/// Notes what it hears; `hook` runs in each callback with its name.
-struct Client {
-    notes: Rc<Notes>,
-    log: Rc<Log>,
-    hook: Hook,
-    refuse: bool,
-}
-
-#[derive(Default)]
-struct Notes {
-    events: RefCell<Vec<&'static str>>,
-    error: RefCell<Option<ConnectError>>,
-    reason: RefCell<Option<Disconnect>>,
-}
-
-impl Notes {
-    fn has(&self, event: &str) -> bool {
-        self.events.borrow().contains(&event)
-    }
-
-    fn kind(&self) -> ConnectErrorKind {
-        self.error.borrow().as_ref().expect("failed").kind()
-    }
-}
-
-impl Client {
-    fn new(log: &Rc<Log>) -> (Self, Rc<Notes>) {
-        let notes = Rc::<Notes>::default();
-        let client = Self {
-            notes: Rc::clone(&notes),
-            log: Rc::clone(log),
-            hook: Box::new(|_, _| ()),
-            refuse: false,
-        };
-        (client, notes)
-    }
-
-    fn hook(mut self, hook: impl FnMut(&'static str, Option<&Connector>) + 'static) -> Self {
-        self.hook = Box::new(hook);
-        self
-    }
-
-    fn note(&mut self, event: &'static str, connector: Option<&Connector>) {
-        self.notes.events.borrow_mut().push(event);
-        (self.hook)(event, connector);
-    }
-}
-
-impl Factory for Client {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
-        self.note("build", None);
-        let notes = Rc::clone(&self.notes);
-        let recorder = Recorder::new(&self.log).hook(move |event, _| {
-            notes.events.borrow_mut().push(event);
-        });
-        (!self.refuse).then(|| Box::new(recorder) as Box<dyn Protocol>)
-    }
-
-    fn started(&mut self) {
-        self.note("started", None);
-    }
-
-    fn stopped(&mut self) {
-        self.note("stopped", None);
-    }
-
-    fn started_connecting(&mut self, connector: &Connector) {
-        self.note("connecting", Some(connector));
-    }
-
-    fn connection_failed(&mut self, connector: &Connector, error: ConnectError) {
-        *self.notes.error.borrow_mut() = Some(error);
-        self.note("failed", Some(connector));
-    }
-
-    fn connection_lost(&mut self, connector: &Connector, reason: Disconnect) {
-        *self.notes.reason.borrow_mut() = Some(reason);
-        self.note("client lost", Some(connector));
-    }
 }
 
 fn listener() -> (TcpListener, SocketAddr) {

@@ -2,6 +2,8 @@
 //! leaves a descriptor behind.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod client;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
