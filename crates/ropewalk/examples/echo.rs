@@ -4,15 +4,14 @@
 //! cargo run --release --example echo -- 127.0.0.1:8007
 //! ```
 
-use ropewalk::{Protocol, Reactor, Transport};
+use ropewalk::{ProducerKind, Protocol, Reactor, Transport};
 
 struct Echo;
 
 impl Protocol for Echo {
     fn connection_made(&mut self, transport: &Transport) {
         // A client that sends and does not read is kept from sending more than fits.
-        let registered =
-            transport.register_producer(transport.clone(), ropewalk::ProducerKind::Push);
+        let registered = transport.register_producer(transport.clone(), ProducerKind::Push);
         registered.expect("a new connection has no producer");
     }
 

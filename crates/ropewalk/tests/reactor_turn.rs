@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use reactor_support::{Log, reactor, run, stop};
-use ropewalk::{Descriptor, Phase, PollerKind, Reactor};
+use ropewalk::{Descriptor, Disconnect, Phase, PollerKind, Reactor};
 
 on_every_poller!(
     a_turn_goes_from_thread_calls_over_tasks_and_timers_to_readiness,
@@ -22,6 +22,9 @@ on_every_poller!(
     timers_without_delay_do_not_starve_readiness,
     a_turn_waits_as_long_as_it_may,
     a_handler_may_remove_another_that_is_ready_too,
+    shutdown_cuts_what_is_watched_before_the_during_triggers,
+    a_panic_while_one_is_cut_does_not_save_the_others,
+    a_crash_cuts_nothing,
 );
 
 type Handler = Box<dyn Fn(&Reactor, &UnixStream)>;
@@ -180,4 +183,71 @@ fn a_handler_may_remove_another_that_is_ready_too(kind: PollerKind) {
         reactor.turn(Some(Duration::ZERO)).unwrap();
     }
     assert_eq!((count.get(), reactor.readers().len()), (1, 0));
+}
+
+/// A descriptor that logs its end, and panics then if told so.
+struct Ending {
+    stream: UnixStream,
+    log: Log,
+    panics: bool,
+}
+
+impl AsFd for Ending {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl Descriptor for Ending {
+    fn connection_lost(&self, reason: Disconnect) {
+        self.log.add(reason.to_string());
+        assert!(!self.panics, "at the end");
+    }
+}
+
+/// Watches a descriptor to which nothing happens but its end.
+fn watch_end(reactor: &Reactor, log: &Log, panics: bool) -> UnixStream {
+    let ((stream, peer), log) = (UnixStream::pair().unwrap(), log.clone());
+    reactor
+        .add_reader(Rc::new(Ending {
+            stream,
+            log,
+            panics,
+        }))
+        .unwrap();
+    peer
+}
+
+fn shutdown_cuts_what_is_watched_before_the_during_triggers(kind: PollerKind) {
+    let reactor = reactor(kind);
+    let log = Log::default();
+    let _kept = watch_end(&reactor, &log, false);
+    for phase in [Phase::Before, Phase::During] {
+        let log = log.clone();
+        reactor.add_system_event_trigger(phase, "shutdown", move |_| log.add(format!("{phase:?}")));
+    }
+    reactor.call_when_running(stop);
+    run(&reactor);
+    let cut = Disconnect::Shutdown.to_string();
+    assert_eq!(log.take(), ["Before", cut.as_str(), "During"]);
+    assert!(reactor.readers().is_empty());
+}
+
+fn a_panic_while_one_is_cut_does_not_save_the_others(kind: PollerKind) {
+    let reactor = reactor(kind);
+    let (log, failed) = (Log::default(), Log::default());
+    failed.record_failures(&reactor);
+    let _kept = [(); 3].map(|()| watch_end(&reactor, &log, true));
+    reactor.disconnect_all();
+    assert_eq!((log.take().len(), failed.take().len()), (3, 3));
+    assert!(reactor.readers().is_empty());
+}
+
+fn a_crash_cuts_nothing(kind: PollerKind) {
+    let reactor = reactor(kind);
+    let log = Log::default();
+    let _kept = watch_end(&reactor, &log, false);
+    reactor.call_when_running(Reactor::crash);
+    run(&reactor);
+    assert_eq!((log.take(), reactor.readers().len()), (vec![], 1));
 }
