@@ -25,6 +25,7 @@ over_every_poller! {
     an_attempt_can_be_given_up_at_any_point,
     reconnecting_in_the_callback_keeps_the_factory_started,
     reconnecting_after_a_refusal_works_too,
+    an_attempt_that_is_over_before_its_start_is_told_is_only_a_failure,
     a_connector_is_used_for_one_thing_at_a_time,
     a_name_is_resolved_and_every_address_tried,
     a_name_without_address_says_so,
@@ -274,6 +275,24 @@ fn reconnecting_after_a_refusal_works_too(reactor: &Reactor) {
         .filter(|event| **event == "failed")
         .count();
     assert_eq!(failed, 6);
+}
+
+fn an_attempt_that_is_over_before_its_start_is_told_is_only_a_failure(reactor: &Reactor) {
+    let (_bound, address) = closed_port();
+    let (client, notes) = Client::new(&Log::new());
+    let again = Cell::new(true);
+    let client = client.hook(move |event, connector| {
+        if let ("failed", Some(connector), true) = (event, connector, again.replace(false)) {
+            connector.connect().unwrap();
+            connector.stop_connecting().unwrap();
+        }
+        again.set(event == "connecting");
+    });
+    reactor.connect_tcp(address, client).unwrap();
+    until(reactor, "the end", || notes.has("stopped"));
+    settle(reactor);
+    let expected = ["started", "connecting", "failed", "failed", "stopped"];
+    assert_eq!(notes.events.borrow().as_slice(), expected);
 }
 
 fn a_connector_is_used_for_one_thing_at_a_time(reactor: &Reactor) {
