@@ -20,7 +20,7 @@ struct Entry {
     context: Py<PyDict>,
 }
 
-const PLACES: usize = 256;
+const PLACES: usize = 1024;
 
 impl LogContexts {
     /// The context that says `prefix`, for the stream in `slot`.
