@@ -282,11 +282,12 @@ fn an_attempt_that_is_over_before_its_start_is_told_is_only_a_failure(reactor: &
     let (client, notes) = Client::new(&Log::new());
     let again = Cell::new(true);
     let client = client.hook(move |event, connector| {
-        if let ("failed", Some(connector), true) = (event, connector, again.replace(false)) {
-            connector.connect().unwrap();
-            connector.stop_connecting().unwrap();
+        if let ("failed", Some(connector)) = (event, connector) {
+            if again.replace(false) {
+                connector.connect().unwrap();
+                connector.stop_connecting().unwrap();
+            }
         }
-        again.set(event == "connecting");
     });
     reactor.connect_tcp(address, client).unwrap();
     until(reactor, "the end", || notes.has("stopped"));
