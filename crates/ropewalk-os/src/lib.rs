@@ -3,6 +3,7 @@
 //! All `unsafe` of the Rust face is here (see SAFETY.md). It knows system calls, descriptors and
 //! `errno`; it does not know callbacks, timers, protocols, TLS or Python.
 
+mod default_action;
 mod events;
 mod interest;
 mod poller;

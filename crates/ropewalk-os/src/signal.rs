@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook_registry::SigId;
 
-use crate::Waker;
+use crate::{Waker, default_action};
 
 /// The signals one loop hears of.
 ///
@@ -35,8 +35,9 @@ impl SignalSet {
         }
     }
 
-    /// Adds a signal; again, changes nothing. Its default action no longer happens, in the whole process and for good:
-    /// [`remove`](Self::remove) leaves a handler that does nothing.
+    /// Adds a signal; again, changes nothing. Its default action no longer happens, in the whole
+    /// process, until no set watches it any more: then a signal that ends a process by default does
+    /// so again, unless the program had a handler of its own before.
     ///
     /// # Errors
     ///
@@ -50,6 +51,7 @@ impl SignalSet {
         if self.watched.iter().any(|watched| watched.signal == signal) {
             return Ok(());
         }
+        default_action::watch(signal)?;
         let pending = Arc::new(AtomicBool::new(false));
         let (noted, waker) = (Arc::clone(&pending), self.waker.clone());
         let handler = move || {
@@ -58,7 +60,8 @@ impl SignalSet {
         };
         // SAFETY: the handler stores to an atomic and makes one write(2): async-signal-safe, no
         // lock, no allocation. `write` may change errno, which the registry saves and restores.
-        let registration = unsafe { signal_hook_registry::register(signal, handler)? };
+        let registration = unsafe { signal_hook_registry::register(signal, handler) }
+            .inspect_err(|_| default_action::unwatch(signal))?;
         self.watched.push(Watched {
             signal,
             pending,
@@ -73,7 +76,7 @@ impl SignalSet {
         self.watched.retain(|watched| {
             let stays = watched.signal != signal;
             if !stays {
-                signal_hook_registry::unregister(watched.registration);
+                watched.end();
             }
             stays
         });
@@ -91,10 +94,17 @@ impl SignalSet {
     }
 }
 
+impl Watched {
+    fn end(&self) {
+        signal_hook_registry::unregister(self.registration);
+        default_action::unwatch(self.signal);
+    }
+}
+
 impl Drop for SignalSet {
     fn drop(&mut self) {
-        for watched in self.watched.drain(..) {
-            signal_hook_registry::unregister(watched.registration);
+        for watched in &self.watched {
+            watched.end();
         }
     }
 }

@@ -86,8 +86,7 @@ impl Builder {
     ///
     /// They are handled from the "during" phase of startup to the end of
     /// [`run`](Reactor::run). Handlers of the program run as well. After that the two signals do
-    /// nothing any more, for their default action cannot be given back safely: a program that goes
-    /// on for long after its reactor says here that it handles them itself.
+    /// what they did before.
     #[must_use]
     pub fn signals(mut self, handled: bool) -> Self {
         self.signals = handled;

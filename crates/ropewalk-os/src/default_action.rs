@@ -1,0 +1,89 @@
+//! Gives a signal its default action back when nobody watches it any more.
+//!
+//! The signal registry's handler stays installed for good. Without this, a program that has left
+//! its loop could not be ended with Ctrl-C any more.
+
+use std::io;
+use std::os::raw::c_int;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// How many watch each signal, by its number. Read by the handler, so no lock.
+static WATCHERS: [AtomicUsize; SIGNALS] = [const { AtomicUsize::new(0) }; SIGNALS];
+
+/// Which signals have the fallback action.
+static ARMED: Mutex<[bool; SIGNALS]> = Mutex::new([false; SIGNALS]);
+
+/// One more than the highest signal number, real-time signals included.
+const SIGNALS: usize = 65;
+
+/// Signals whose default action does not end the process, and is not missed.
+const HARMLESS: [c_int; 7] = [
+    libc::SIGCHLD,
+    libc::SIGCONT,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGURG,
+    libc::SIGWINCH,
+];
+
+/// Counts one more watcher, from before its handler is there.
+pub(crate) fn watch(signal: c_int) -> io::Result<()> {
+    let Some(watchers) = watchers_of(signal) else {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    };
+    watchers.fetch_add(1, Ordering::AcqRel);
+    arm(signal).inspect_err(|_| {
+        watchers.fetch_sub(1, Ordering::AcqRel);
+    })
+}
+
+/// Counts one watcher less, after its handler is gone.
+pub(crate) fn unwatch(signal: c_int) {
+    if let Some(watchers) = watchers_of(signal) {
+        watchers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn watchers_of(signal: c_int) -> Option<&'static AtomicUsize> {
+    WATCHERS.get(usize::try_from(signal).ok()?)
+}
+
+/// Sees to it, once per signal, that one which nobody watches has its default action, if that is
+/// what it had in this process before.
+fn arm(signal: c_int) -> io::Result<()> {
+    let mut armed = ARMED.lock().unwrap_or_else(PoisonError::into_inner);
+    let armed = &mut armed[signal as usize];
+    if *armed || HARMLESS.contains(&signal) || !has_default_action(signal)? {
+        return Ok(());
+    }
+    let act_by_default = move || {
+        let watched = watchers_of(signal).is_none_or(|count| count.load(Ordering::Acquire) > 0);
+        if !watched {
+            // SAFETY: both calls are async-signal-safe. The signal is blocked while its handler
+            // runs, and has its default action as soon as the handler returns.
+            unsafe {
+                libc::signal(signal, libc::SIG_DFL);
+                libc::raise(signal);
+            }
+        }
+    };
+    // SAFETY: the action reads an atomic and calls what is async-signal-safe, nothing else.
+    unsafe { signal_hook_registry::register(signal, act_by_default)? };
+    *armed = true;
+    Ok(())
+}
+
+fn has_default_action(signal: c_int) -> io::Result<bool> {
+    // SAFETY: all zeros is a valid `sigaction`, which the call overwrites; it changes nothing.
+    let (outcome, current) = unsafe {
+        let mut current: libc::sigaction = std::mem::zeroed();
+        let outcome = libc::sigaction(signal, std::ptr::null(), &mut current);
+        (outcome, current)
+    };
+    if outcome < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(current.sa_sigaction == libc::SIG_DFL)
+}
