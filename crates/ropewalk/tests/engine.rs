@@ -3,10 +3,10 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ropewalk::engine::{Engine, Host};
 use ropewalk::os::{Interest, PollerKind, Readiness, SourceFd, Token};
@@ -234,6 +234,27 @@ fn a_removed_source_hands_its_descriptor_back_open(kind: PollerKind) {
     assert_eq!(byte, *b"x");
 }
 
+fn a_watch_that_outlived_its_descriptor_keeps_no_wait_from_waiting(kind: PollerKind) {
+    let (engine, host) = (Engine::new(kind).unwrap(), Notes::quiet());
+    let (ours, mut peer) = UnixStream::pair().unwrap();
+    let duplicate = ours.try_clone().unwrap();
+    // SAFETY: a number for system calls only; that it is closed too early is what is tested.
+    let lent = unsafe { BorrowedFd::borrow_raw(ours.as_raw_fd()) };
+    let token = engine.insert(SourceFd::from(lent), "a");
+    engine.set_interest(token, Interest::READABLE);
+    turn(&engine, &host);
+    drop(ours);
+    drop(engine.remove(token));
+    peer.write_all(b"x").unwrap();
+    turn(&engine, &host);
+    turn(&engine, &host);
+    let (start, pause) = (Instant::now(), Duration::from_millis(20));
+    engine.poll(&host, Some(pause)).unwrap();
+    assert!(start.elapsed() >= pause);
+    assert_eq!(host.names(), [""; 0]);
+    drop(duplicate);
+}
+
 macro_rules! over_every_poller {
     ($($case:ident),+ $(,)?) => {
         mod epoll {
@@ -261,4 +282,5 @@ over_every_poller! {
     the_waker_ends_a_wait_without_limit_and_is_no_source,
     a_rebuilt_poller_watches_what_the_old_one_did,
     a_removed_source_hands_its_descriptor_back_open,
+    a_watch_that_outlived_its_descriptor_keeps_no_wait_from_waiting,
 }

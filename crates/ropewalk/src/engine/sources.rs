@@ -229,6 +229,7 @@ impl<H: Host> Engine<H> {
         let mut events = self.events.take();
         let requested = std::mem::take(&mut *self.requested.borrow_mut());
         let result = self.wait(host, &mut events, timeout, !requested.is_empty());
+        let stray = self.has_stray(&events);
         for event in events.iter() {
             self.dispatch(host, *event);
         }
@@ -241,6 +242,9 @@ impl<H: Host> Engine<H> {
         self.events.set(events);
         self.recycle(requested);
         self.flush(host);
+        if stray {
+            self.shed_strays();
+        }
         result
     }
 
@@ -328,6 +332,24 @@ impl<H: Host> Engine<H> {
             self.registry.borrow().push_always_ready(events);
         }
         result
+    }
+
+    /// Whether the poller reports, before any callback of the batch, what nobody asks it for.
+    ///
+    /// A lent descriptor was closed before it was removed while a duplicate lives on, in a child
+    /// say: the number can no longer be deregistered, and epoll goes on watching what it named.
+    fn has_stray(&self, events: &Events) -> bool {
+        let registry = self.registry.borrow();
+        let unwanted = |token| registry.interest(token).is_none_or(Interest::is_none);
+        events
+            .iter()
+            .any(|event| event.token != Token::WAKER && unwanted(event.token))
+    }
+
+    /// Gets rid of watches that cannot be ended otherwise, which would keep every wait from waiting.
+    fn shed_strays(&self) {
+        // Without a descriptor for the new poller the old one stays, and the next turn tries again.
+        let _: io::Result<()> = self.rebuild_poller(self.kind.get());
     }
 
     /// Delivers one event, unless its source is gone or has lost interest since the wait.
