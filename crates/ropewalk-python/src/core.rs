@@ -51,6 +51,8 @@ pub(crate) struct State {
     default_clock: Cell<bool>,
     /// Whether the reactor's class keeps Twisted's `_disconnectSelectable`.
     pub(crate) default_disconnect: Cell<bool>,
+    /// Whether the reactor's class keeps Twisted's `wakeUp`.
+    default_wake: Cell<bool>,
 }
 
 impl Core {
@@ -105,6 +107,23 @@ impl Core {
         }
     }
 
+    /// `reactor.wakeUp()`, without the detours while the waker is the core's own.
+    fn wake_up(&self, py: Python<'_>) -> PyResult<()> {
+        let state = self.state.get(py);
+        let waker = self.instance_attribute(py, intern!(py, "waker"))?;
+        let ours = match (&waker, &*state.waker_reader.borrow()) {
+            (Some(waker), Some(reader)) => waker.is(reader),
+            _ => false,
+        };
+        if ours && state.default_wake.get() && !self.overridden(py, intern!(py, "wakeUp"))? {
+            state.engine.waker().wake();
+            return Ok(());
+        }
+        self.reactor(py)?
+            .call_method0(intern!(py, "wakeUp"))
+            .map(drop)
+    }
+
     /// Whether the reactor instance has an attribute of its own that hides the class's.
     pub(crate) fn overridden(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<bool> {
         self.instance_attribute(py, name)
@@ -146,6 +165,7 @@ impl Core {
                 loop_thread: Cell::new(0),
                 default_clock: Cell::new(false),
                 default_disconnect: Cell::new(false),
+                default_wake: Cell::new(false),
             }),
         })
     }
@@ -164,6 +184,10 @@ impl Core {
         state
             .default_disconnect
             .set(disconnect.is(&twisted::names(py)?.disconnect_selectable));
+        let wake = reactor.get_type().getattr(intern!(py, "wakeUp"))?;
+        state
+            .default_wake
+            .set(wake.is(&twisted::names(py)?.wake_up));
         let attributes = reactor
             .getattr(intern!(py, "__dict__"))?
             .cast_into::<PyDict>()?;
@@ -245,9 +269,7 @@ impl Core {
         if self.state.get(py).loop_thread.get() == current_thread() {
             return Ok(());
         }
-        self.reactor(py)?
-            .call_method0(intern!(py, "wakeUp"))
-            .map(drop)
+        self.wake_up(py)
     }
 
     /// Ends the wait of the loop, or the next one. Any thread.

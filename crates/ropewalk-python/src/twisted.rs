@@ -14,6 +14,8 @@ pub(crate) struct Names {
     /// `_disconnectSelectable` of Twisted's reactors, and the failures that it shares.
     pub(crate) disconnect_selectable: Py<PyAny>,
     pub(crate) shared_failures: Py<PyAny>,
+    /// `wakeUp` of Twisted's reactors.
+    pub(crate) wake_up: Py<PyAny>,
     pub(crate) log_context_interface: Py<PyAny>,
     /// The module `twisted.python.context`, whose tracker a program may replace.
     context: Py<PyAny>,
@@ -42,6 +44,7 @@ fn load(py: Python<'_>) -> PyResult<Names> {
     Ok(Names {
         shared_failures: disconnect.getattr("__defaults__")?.get_item(0)?.unbind(),
         disconnect_selectable: disconnect.unbind(),
+        wake_up: base.getattr("ReactorBase")?.getattr("wakeUp")?.unbind(),
         connection_done: main.getattr("CONNECTION_DONE")?.unbind(),
         connection_lost: main.getattr("CONNECTION_LOST")?.unbind(),
         no_descriptor: py
