@@ -117,6 +117,11 @@ impl Host for PyHost {
 
     fn park(&self, wait: &mut dyn FnMut()) {
         let py = attached();
+        // A signal handler or a destructor may have queued a call since the turn looked, and on the
+        // loop's own thread nobody is woken for it. From here to the wait no Python runs.
+        if self.core.get().has_thread_calls(py) {
+            return;
+        }
         detached(py, wait);
         // A signal ended the wait, or came during it: Python's handlers run now.
         if let Err(error) = py.check_signals() {

@@ -20,6 +20,12 @@ impl Core {
         Ok(queue.cast_into::<PyList>()?)
     }
 
+    /// Whether a call from a thread waits to be made.
+    pub(crate) fn has_thread_calls(&self, py: Python<'_>) -> bool {
+        let queue = self.thread_call_queue(py);
+        queue.is_ok_and(|queue| !queue.is_empty())
+    }
+
     /// Makes the thread calls queued on entry; what they queue waits for the next turn.
     fn run_thread_calls(&self, py: Python<'_>) -> PyResult<()> {
         let state = self.state(py);
@@ -118,7 +124,7 @@ impl Core {
             && native.do_iteration
             && !this.overridden(py, intern!(py, "doIteration"))?
         {
-            let busy = !running || !this.thread_call_queue(py)?.is_empty();
+            let busy = !running || this.has_thread_calls(py);
             let timeout = if busy {
                 Some(0.0)
             } else {
