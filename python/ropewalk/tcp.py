@@ -9,11 +9,17 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from twisted.internet import _newtls, address, tcp
+from twisted.internet import address, tcp
 from twisted.internet.abstract import FileDescriptor
 from twisted.python import log
 
 from ropewalk import _ropewalk
+
+try:
+    from twisted.internet import _newtls
+except ImportError:
+    # Without pyOpenSSL Twisted's connections have no startTLS, and neither have these.
+    _newtls = None  # type: ignore[assignment]
 
 __all__ = ["Client", "Connection", "Connector", "Port", "Server"]
 
@@ -40,9 +46,11 @@ class Connection(_ropewalk.Stream, tcp.Connection):
         self.socket = skt
         self.protocol = protocol
 
-    def startTLS(self, ctx: Any, normal: bool = True) -> None:
-        """See twisted.internet.interfaces.ITLSTransport.startTLS."""
-        _newtls.startTLS(self, ctx, normal, _BelowTLS)
+    if _newtls is not None:
+
+        def startTLS(self, ctx: Any, normal: bool = True) -> None:
+            """See twisted.internet.interfaces.ITLSTransport.startTLS."""
+            _newtls.startTLS(self, ctx, normal, _BelowTLS)
 
 
 class Server(Connection, tcp.Server):

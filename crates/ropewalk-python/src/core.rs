@@ -222,7 +222,7 @@ impl Core {
             return Err(PyAssertionError::new_err(text));
         }
         let time = this.seconds(py)? + seconds;
-        let call = DelayedCall::create(py, slf, time, Call::new(callable, args, kw));
+        let call = DelayedCall::create(slf, time, Call::new(callable, args, kw));
         let call = Bound::new(py, call)?;
         if twisted::delayed_call_debug(py)? {
             let stack = py

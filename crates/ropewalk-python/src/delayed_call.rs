@@ -60,8 +60,7 @@ impl Call {
 }
 
 impl DelayedCall {
-    pub(crate) fn create(py: Python<'_>, core: &Bound<'_, Core>, time: f64, call: Call) -> Self {
-        let _ = py;
+    pub(crate) fn create(core: &Bound<'_, Core>, time: f64, call: Call) -> Self {
         Self {
             state: Attached::new(State {
                 core: RefCell::new(Some(core.clone().unbind())),

@@ -12,6 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use ropewalk::os::{Readiness, socket};
+use ropewalk::proto::Flow;
 
 use crate::chunk::Chunk;
 use crate::host::{Verdict, hang_up, lost, raised, verdict};
@@ -192,10 +193,9 @@ impl Stream {
         }
     }
 
-    fn enqueue(slf: &Bound<'_, Self>, state: &State, data: &Bound<'_, PyBytes>) {
-        let _ = slf;
-        // Pausing follows Twisted's rule (below), which counts against `bufferSize`.
-        let _ = state.queue.borrow_mut().push(Chunk::new(data));
+    fn enqueue(state: &State, data: &Bound<'_, PyBytes>) {
+        // The queue's own flow control is not asked: Twisted's rule, below, counts `bufferSize`.
+        let _: Flow = state.queue.borrow_mut().push(Chunk::new(data));
     }
 
     /// Pauses a push producer while more than `bufferSize` bytes wait.
@@ -229,7 +229,7 @@ impl Stream {
         if !Self::takes_writes(state) || data.as_bytes().is_empty() {
             return Ok(());
         }
-        Self::enqueue(slf, state, data);
+        Self::enqueue(state, data);
         Self::pause_if_full(py, state)?;
         Self::set_writing(slf, true)
     }
@@ -247,7 +247,7 @@ impl Stream {
         for chunk in &chunks {
             let chunk = bytes_only(chunk)?;
             if !chunk.as_bytes().is_empty() {
-                Self::enqueue(slf, state, chunk);
+                Self::enqueue(state, chunk);
             }
         }
         Self::pause_if_full(py, state)?;
