@@ -5,6 +5,7 @@
 
 mod default_action;
 mod events;
+mod host_fd;
 mod interest;
 mod poller;
 mod registry;
@@ -14,6 +15,7 @@ mod token;
 mod waker;
 
 pub use events::{Event, Events};
+pub use host_fd::HostFd;
 pub use interest::{Interest, Readiness};
 pub use poller::{Capabilities, Poller, PollerKind, UnknownPoller};
 pub use registry::{Registry, SourceFd};

@@ -77,8 +77,20 @@ pub trait Poller: Send {
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()>;
 
     /// A descriptor that is readable while the poller has events, for another loop to watch;
-    /// nothing for pollers without one (see [`Capabilities::pollable`]).
+    /// nothing for pollers without one (see [`Capabilities::pollable`]). Changes gathered for the
+    /// next wait show in it after [`flush_changes`](Self::flush_changes).
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Tells the system now what was gathered for the next [`wait`](Self::wait), by pollers that
+    /// gather changes: before another loop waits on [`as_fd`](Self::as_fd). A change that the
+    /// system refuses is reported by the next wait all the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    fn flush_changes(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What a poller can do beyond the contract.
