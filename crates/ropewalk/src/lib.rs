@@ -43,6 +43,11 @@
 //! - Writes are queued and go out together, once per turn.
 //! - A callback that panics is reported ([`Reactor::on_failure`]) and the loop goes on.
 //!
+//! # Inside another loop
+//!
+//! A reactor need not own its thread's loop: [`host`] says how it lives in another one, and runs it
+//! inside tokio (feature `tokio`).
+//!
 //! # For embedders
 //!
 //! A program with a lifecycle of its own (another event loop, a language binding) may use
@@ -52,6 +57,7 @@
 mod deferred;
 pub mod engine;
 mod error;
+pub mod host;
 mod reactor;
 mod transport;
 

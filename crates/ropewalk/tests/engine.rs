@@ -1,6 +1,9 @@
 //! The engine's invariants, over every poller, with real sockets and a host that takes notes.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[macro_use]
+mod variant;
+
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -10,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use ropewalk::engine::{Engine, Host};
 use ropewalk::os::{Interest, PollerKind, Readiness, SourceFd, Token};
+use variant::Variant;
 
 type Action = Box<dyn Fn(&Notes, &Engine<Notes>, Token, Readiness)>;
 
@@ -70,12 +74,24 @@ fn source(engine: &Engine<Notes>, name: &'static str, interest: Interest) -> (To
     (token, theirs)
 }
 
-fn turn(engine: &Engine<Notes>, host: &Notes) {
-    engine.poll(host, Some(Duration::ZERO)).unwrap();
+fn engine(variant: Variant) -> Engine<Notes> {
+    let engine = Engine::with_maker(Box::new(move || variant.poller())).unwrap();
+    if variant.hosted {
+        engine.host_fd().unwrap();
+    }
+    engine
 }
 
-fn undrained_input_is_reported_by_every_turn(kind: PollerKind) {
-    let (engine, host) = (Engine::new(kind).unwrap(), Notes::quiet());
+fn turn(engine: &Engine<Notes>, host: &Notes) {
+    engine.begin_turn();
+    engine.poll(host, Some(Duration::ZERO)).unwrap();
+    if engine.is_hosted() {
+        engine.settle(host).unwrap();
+    }
+}
+
+fn undrained_input_is_reported_by_every_turn(variant: Variant) {
+    let (engine, host) = (engine(variant), Notes::quiet());
     let (_, mut peer) = source(&engine, "a", Interest::READABLE);
     peer.write_all(b"x").unwrap();
     turn(&engine, &host);
@@ -83,8 +99,8 @@ fn undrained_input_is_reported_by_every_turn(kind: PollerKind) {
     assert_eq!(*host.heard.borrow(), [("a", Readiness::READABLE); 2]);
 }
 
-fn a_source_without_interest_hears_nothing_not_even_a_hang_up(kind: PollerKind) {
-    let (engine, host) = (Engine::new(kind).unwrap(), Notes::quiet());
+fn a_source_without_interest_hears_nothing_not_even_a_hang_up(variant: Variant) {
+    let (engine, host) = (engine(variant), Notes::quiet());
     let (token, mut peer) = source(&engine, "a", Interest::READABLE);
     turn(&engine, &host);
     engine.set_interest(token, Interest::NONE);
@@ -97,8 +113,8 @@ fn a_source_without_interest_hears_nothing_not_even_a_hang_up(kind: PollerKind) 
     assert_eq!(host.names(), ["a"]);
 }
 
-fn interest_lost_during_the_batch_silences_the_rest_of_it(kind: PollerKind) {
-    let engine = Engine::new(kind).unwrap();
+fn interest_lost_during_the_batch_silences_the_rest_of_it(variant: Variant) {
+    let engine = engine(variant);
     let tokens = Rc::new(RefCell::new(Vec::new()));
     let theirs = Rc::clone(&tokens);
     let host = Notes::new(move |_, engine: &Engine<Notes>, token, _| {
@@ -115,8 +131,8 @@ fn interest_lost_during_the_batch_silences_the_rest_of_it(kind: PollerKind) {
     assert_eq!(host.names().len(), 1);
 }
 
-fn a_descriptor_number_used_again_in_the_batch_is_not_mistaken(kind: PollerKind) {
-    let engine = Engine::new(kind).unwrap();
+fn a_descriptor_number_used_again_in_the_batch_is_not_mistaken(variant: Variant) {
+    let engine = engine(variant);
     let state = Rc::new(RefCell::new((Vec::new(), Vec::new())));
     let shared = Rc::clone(&state);
     let host = Notes::new(move |_, engine: &Engine<Notes>, token, _| {
@@ -139,8 +155,8 @@ fn a_descriptor_number_used_again_in_the_batch_is_not_mistaken(kind: PollerKind)
     assert_eq!(host.names(), ["old"]);
 }
 
-fn a_source_may_remove_itself_and_its_token_is_stale(kind: PollerKind) {
-    let engine = Engine::new(kind).unwrap();
+fn a_source_may_remove_itself_and_its_token_is_stale(variant: Variant) {
+    let engine = engine(variant);
     let host = Notes::new(|_, engine: &Engine<Notes>, token, _| {
         assert!(engine.remove(token).is_some());
         assert!(engine.remove(token).is_none() && !engine.set_interest(token, Interest::BOTH));
@@ -153,8 +169,8 @@ fn a_source_may_remove_itself_and_its_token_is_stale(kind: PollerKind) {
     assert!(engine.tokens().is_empty());
 }
 
-fn a_callback_may_run_a_nested_turn(kind: PollerKind) {
-    let engine = Engine::new(kind).unwrap();
+fn a_callback_may_run_a_nested_turn(variant: Variant) {
+    let engine = engine(variant);
     let host = Notes::new(|notes, engine: &Engine<Notes>, token, _| {
         if notes.names().len() < 3 {
             engine.set_interest(token, Interest::BOTH);
@@ -167,8 +183,8 @@ fn a_callback_may_run_a_nested_turn(kind: PollerKind) {
     assert_eq!(host.names(), ["a"; 3]);
 }
 
-fn requested_readiness_comes_with_the_next_dispatch_and_without_waiting(kind: PollerKind) {
-    let (engine, host) = (Engine::new(kind).unwrap(), Notes::quiet());
+fn requested_readiness_comes_with_the_next_dispatch_and_without_waiting(variant: Variant) {
+    let (engine, host) = (engine(variant), Notes::quiet());
     let (token, _peer) = source(&engine, "a", Interest::NONE);
     engine.request_ready(token, Readiness::WRITABLE);
     assert_eq!(host.names(), [""; 0]);
@@ -177,8 +193,8 @@ fn requested_readiness_comes_with_the_next_dispatch_and_without_waiting(kind: Po
     assert_eq!(*host.parked.borrow(), 0);
 }
 
-fn a_flush_asked_for_twice_is_made_once(kind: PollerKind) {
-    let (engine, host) = (Engine::new(kind).unwrap(), Notes::quiet());
+fn a_flush_asked_for_twice_is_made_once(variant: Variant) {
+    let (engine, host) = (engine(variant), Notes::quiet());
     let (token, _peer) = source(&engine, "a", Interest::NONE);
     engine.request_flush(token);
     engine.request_flush(token);
@@ -187,8 +203,8 @@ fn a_flush_asked_for_twice_is_made_once(kind: PollerKind) {
     assert_eq!(*host.flushed.borrow(), ["a"]);
 }
 
-fn an_answer_is_flushed_in_the_turn_that_caused_it(kind: PollerKind) {
-    let engine = Engine::new(kind).unwrap();
+fn an_answer_is_flushed_in_the_turn_that_caused_it(variant: Variant) {
+    let engine = engine(variant);
     let host = Notes::new(|_, engine: &Engine<Notes>, token, _| engine.request_flush(token));
     let (_, mut peer) = source(&engine, "a", Interest::READABLE);
     peer.write_all(b"x").unwrap();
@@ -196,8 +212,8 @@ fn an_answer_is_flushed_in_the_turn_that_caused_it(kind: PollerKind) {
     assert_eq!(*host.flushed.borrow(), ["a"]);
 }
 
-fn the_waker_ends_a_wait_without_limit_and_is_no_source(kind: PollerKind) {
-    let (engine, host) = (Engine::new(kind).unwrap(), Notes::quiet());
+fn the_waker_ends_a_wait_without_limit_and_is_no_source(variant: Variant) {
+    let (engine, host) = (engine(variant), Notes::quiet());
     let waker = engine.waker().clone();
     let thread = std::thread::spawn(move || waker.wake());
     engine.poll(&host, None).unwrap();
@@ -205,24 +221,63 @@ fn the_waker_ends_a_wait_without_limit_and_is_no_source(kind: PollerKind) {
     assert_eq!((host.names().len(), engine.tokens().len()), (0, 0));
 }
 
-fn a_rebuilt_poller_watches_what_the_old_one_did(kind: PollerKind) {
-    let (engine, host) = (Engine::new(kind).unwrap(), Notes::quiet());
+fn a_rebuilt_poller_watches_what_the_old_one_did(variant: Variant) {
+    let (engine, host) = (engine(variant), Notes::quiet());
     let (_, mut peer) = source(&engine, "a", Interest::READABLE);
     turn(&engine, &host);
-    let other = if kind == PollerKind::Poll {
-        PollerKind::preferred()
-    } else {
-        PollerKind::Poll
-    };
-    engine.rebuild_poller(other).unwrap();
-    assert_eq!(engine.poller_kind(), other);
+    engine.rebuild_poller().unwrap();
+    assert_eq!(engine.poller_kind(), variant.kind);
     peer.write_all(b"x").unwrap();
     turn(&engine, &host);
     assert_eq!(host.names(), ["a"]);
 }
 
-fn a_removed_source_hands_its_descriptor_back_open(kind: PollerKind) {
-    let engine = Engine::new(kind).unwrap();
+fn a_live_loop_may_change_its_poller(variant: Variant) {
+    let (engine, host) = (engine(variant), Notes::quiet());
+    let (_, mut peer) = source(&engine, "a", Interest::READABLE);
+    turn(&engine, &host);
+    peer.write_all(b"x").unwrap();
+    let mut heard = 0;
+    for kind in [PollerKind::preferred(), PollerKind::Poll] {
+        let changed = engine.change_poller(kind);
+        if variant.hosted && kind == PollerKind::Poll {
+            assert_eq!(changed.unwrap_err().kind(), io::ErrorKind::Unsupported);
+            assert_eq!(engine.poller_kind(), PollerKind::preferred());
+        } else {
+            changed.unwrap();
+            assert_eq!(engine.poller_kind(), kind);
+        }
+        turn(&engine, &host);
+        heard += 1;
+        assert_eq!(host.names(), vec!["a"; heard]);
+    }
+}
+
+fn what_was_watched_before_a_fork_is_watched_after_it(variant: Variant) {
+    let (engine, host) = (engine(variant), Notes::quiet());
+    let (token, mut peer) = source(&engine, "a", Interest::READABLE);
+    turn(&engine, &host);
+    let waker = engine.waker().clone();
+    let numbers = [waker.read_fd().as_raw_fd(), waker.wake_fd().as_raw_fd()];
+    for round in 1..3 {
+        engine.release_poller().unwrap();
+        engine.restore_poller().unwrap();
+        assert_eq!(engine.poller_kind(), variant.kind);
+        peer.write_all(b"x").unwrap();
+        turn(&engine, &host);
+        assert_eq!(host.names(), vec!["a"; round]);
+        engine.with_fd(token, |fd| rustix::io::read(fd, &mut [0; 9]).unwrap());
+    }
+    assert_eq!(
+        numbers,
+        [waker.read_fd().as_raw_fd(), waker.wake_fd().as_raw_fd()]
+    );
+    waker.wake();
+    engine.poll(&host, None).unwrap();
+}
+
+fn a_removed_source_hands_its_descriptor_back_open(variant: Variant) {
+    let engine = engine(variant);
     let (token, mut peer) = source(&engine, "a", Interest::READABLE);
     turn(&engine, &Notes::quiet());
     let Some((SourceFd::Owned(fd), "a")) = engine.remove(token) else {
@@ -234,8 +289,8 @@ fn a_removed_source_hands_its_descriptor_back_open(kind: PollerKind) {
     assert_eq!(byte, *b"x");
 }
 
-fn a_watch_that_outlived_its_descriptor_keeps_no_wait_from_waiting(kind: PollerKind) {
-    let (engine, host) = (Engine::new(kind).unwrap(), Notes::quiet());
+fn a_watch_that_outlived_its_descriptor_keeps_no_wait_from_waiting(variant: Variant) {
+    let (engine, host) = (engine(variant), Notes::quiet());
     let (ours, mut peer) = UnixStream::pair().unwrap();
     let duplicate = ours.try_clone().unwrap();
     // SAFETY: a number for system calls only; that it is closed too early is what is tested.
@@ -255,21 +310,11 @@ fn a_watch_that_outlived_its_descriptor_keeps_no_wait_from_waiting(kind: PollerK
     drop(duplicate);
 }
 
-macro_rules! over_every_poller {
-    ($($case:ident),+ $(,)?) => {
-        mod epoll {
-            $(#[test]
-            #[cfg_attr(not(target_os = "linux"), ignore = "needs Linux")]
-            fn $case() { super::$case(ropewalk::os::PollerKind::Epoll) })+
-        }
-        mod poll {
-            $(#[test]
-            fn $case() { super::$case(ropewalk::os::PollerKind::Poll) })+
-        }
-    };
+fn run(variant: Variant, case: fn(Variant)) {
+    case(variant);
 }
 
-over_every_poller! {
+on_every_variant! { crate::run:
     undrained_input_is_reported_by_every_turn,
     a_source_without_interest_hears_nothing_not_even_a_hang_up,
     interest_lost_during_the_batch_silences_the_rest_of_it,
@@ -281,6 +326,8 @@ over_every_poller! {
     an_answer_is_flushed_in_the_turn_that_caused_it,
     the_waker_ends_a_wait_without_limit_and_is_no_source,
     a_rebuilt_poller_watches_what_the_old_one_did,
+    a_live_loop_may_change_its_poller,
+    what_was_watched_before_a_fork_is_watched_after_it,
     a_removed_source_hands_its_descriptor_back_open,
     a_watch_that_outlived_its_descriptor_keeps_no_wait_from_waiting,
 }

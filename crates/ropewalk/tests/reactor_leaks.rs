@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[macro_use]
+mod variant;
+#[macro_use]
 mod reactor_support;
 
 use std::rc::Rc;
@@ -10,7 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use reactor_support::{open_descriptors, reactor, run, stop};
-use ropewalk::{PollerKind, Reactor};
+use ropewalk::Reactor;
+use variant::Variant;
 
 on_every_poller!(
     a_thousand_runs_and_crashes_leave_nothing_behind,
@@ -35,9 +38,9 @@ fn pool_threads() -> usize {
         .count()
 }
 
-fn a_thousand_runs_and_crashes_leave_nothing_behind(kind: PollerKind) {
+fn a_thousand_runs_and_crashes_leave_nothing_behind(variant: Variant) {
     let _alone = alone();
-    let reactor = reactor(kind);
+    let reactor = reactor(variant);
     let held = Rc::new(());
     let before = open_descriptors();
     for _ in 0..1000 {
@@ -61,11 +64,11 @@ fn a_thousand_runs_and_crashes_leave_nothing_behind(kind: PollerKind) {
     assert_eq!(open_descriptors(), before);
 }
 
-fn a_thousand_reactors_leave_nothing_behind(kind: PollerKind) {
+fn a_thousand_reactors_leave_nothing_behind(variant: Variant) {
     let _alone = alone();
     let before = open_descriptors();
     for _ in 0..1000 {
-        let reactor = Reactor::with_poller(kind).unwrap();
+        let reactor = Reactor::with_poller(variant.kind).unwrap();
         reactor.call_when_running(stop);
         reactor.run().unwrap();
     }
@@ -91,9 +94,9 @@ fn threads_during_a_job(reactor: &Reactor) -> usize {
     receiver.recv().unwrap()
 }
 
-fn a_stopped_reactor_has_no_threads(kind: PollerKind) {
+fn a_stopped_reactor_has_no_threads(variant: Variant) {
     let _alone = alone();
-    let reactor = reactor(kind);
+    let reactor = reactor(variant);
     assert!(no_pool_thread_is_left());
     assert_eq!(threads_during_a_job(&reactor), 1);
     reactor.call_when_running(stop);

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[macro_use]
+mod variant;
+#[macro_use]
 mod reactor_support;
 
 use std::cell::Cell;
@@ -9,7 +11,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use reactor_support::{Log, reactor, run, stop};
-use ropewalk::{Deferred, Error, Misuse, Phase, PollerKind, Reactor, State};
+use ropewalk::{Deferred, Error, Misuse, Phase, Reactor, State};
+use variant::Variant;
 
 on_every_poller!(
     a_stop_ends_the_run_for_good,
@@ -40,8 +43,8 @@ fn misuse(result: ropewalk::Result<()>) -> Misuse {
     }
 }
 
-fn a_stop_ends_the_run_for_good(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_stop_ends_the_run_for_good(variant: Variant) {
+    let reactor = reactor(variant);
     assert_eq!(reactor.state(), State::Fresh);
     reactor.call_when_running(|reactor| {
         assert_eq!(reactor.state(), State::Running);
@@ -57,8 +60,8 @@ fn a_stop_ends_the_run_for_good(kind: PollerKind) {
     assert_eq!(reactor.exit_signal(), None);
 }
 
-fn a_crash_ends_the_run_and_the_reactor_may_run_again(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_crash_ends_the_run_and_the_reactor_may_run_again(variant: Variant) {
+    let reactor = reactor(variant);
     let fired = Rc::new(Cell::new(false));
     let flag = Rc::clone(&fired);
     reactor.add_system_event_trigger(Phase::During, "shutdown", move |_| flag.set(true));
@@ -73,8 +76,8 @@ fn a_crash_ends_the_run_and_the_reactor_may_run_again(kind: PollerKind) {
     assert_eq!((reactor.state(), fired.get()), (State::Stopped, true));
 }
 
-fn a_stop_fires_shutdown_later_and_not_itself(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_stop_fires_shutdown_later_and_not_itself(variant: Variant) {
+    let reactor = reactor(variant);
     let log = Log::default();
     let entry = log.clone();
     reactor.add_system_event_trigger(Phase::Before, "shutdown", move |reactor| {
@@ -89,8 +92,8 @@ fn a_stop_fires_shutdown_later_and_not_itself(kind: PollerKind) {
     assert_eq!(log.take(), ["stopped", "shutdown, running: true"]);
 }
 
-fn misuse_is_told_and_changes_nothing(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn misuse_is_told_and_changes_nothing(variant: Variant) {
+    let reactor = reactor(variant);
     assert_eq!(misuse(reactor.stop()), Misuse::NotRunning);
     assert_eq!(reactor.state(), State::Fresh);
     let seen = Rc::new(Cell::new(None));
@@ -113,8 +116,8 @@ fn misuse_is_told_and_changes_nothing(kind: PollerKind) {
     assert!(failed.take().is_empty());
 }
 
-fn a_stop_during_startup_lets_startup_complete(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_stop_during_startup_lets_startup_complete(variant: Variant) {
+    let reactor = reactor(variant);
     let log = Log::default();
     reactor.add_system_event_trigger(Phase::Before, "startup", |reactor| {
         assert!(!reactor.is_running());
@@ -140,8 +143,8 @@ fn a_stop_during_startup_lets_startup_complete(kind: PollerKind) {
     assert_eq!(reactor.state(), State::Stopped);
 }
 
-fn a_crash_during_startup_leaves_the_reactor_crashed(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_crash_during_startup_leaves_the_reactor_crashed(variant: Variant) {
+    let reactor = reactor(variant);
     let after = Rc::new(Cell::new(false));
     let flag = Rc::clone(&after);
     reactor.add_system_event_trigger(Phase::Before, "startup", Reactor::crash);
@@ -151,8 +154,8 @@ fn a_crash_during_startup_leaves_the_reactor_crashed(kind: PollerKind) {
     assert!(!reactor.is_running());
 }
 
-fn startup_waits_for_its_before_triggers_and_turns_meanwhile(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn startup_waits_for_its_before_triggers_and_turns_meanwhile(variant: Variant) {
+    let reactor = reactor(variant);
     let log = Log::default();
     let entry = log.clone();
     reactor.add_system_event_trigger(Phase::Before, "startup", move |reactor| {
@@ -172,8 +175,8 @@ fn startup_waits_for_its_before_triggers_and_turns_meanwhile(kind: PollerKind) {
     assert_eq!(log.take(), ["ready, Starting", "running, Running"]);
 }
 
-fn a_crash_while_shutdown_waits_ends_the_run(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_crash_while_shutdown_waits_ends_the_run(variant: Variant) {
+    let reactor = reactor(variant);
     let log = Log::default();
     let (sender, never) = Deferred::new();
     reactor.add_system_event_trigger(Phase::Before, "shutdown", move |reactor| {
@@ -193,8 +196,8 @@ fn a_crash_while_shutdown_waits_ends_the_run(kind: PollerKind) {
     assert_eq!(misuse(reactor.run()), Misuse::NotRestartable);
 }
 
-fn shutdown_fired_by_hand_leaves_a_fresh_reactor_usable(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn shutdown_fired_by_hand_leaves_a_fresh_reactor_usable(variant: Variant) {
+    let reactor = reactor(variant);
     let count = Rc::new(Cell::new(0));
     let counter = Rc::clone(&count);
     reactor.add_system_event_trigger(Phase::During, "shutdown", move |_| {
@@ -208,8 +211,8 @@ fn shutdown_fired_by_hand_leaves_a_fresh_reactor_usable(kind: PollerKind) {
     assert_eq!((reactor.state(), count.get()), (State::Stopped, 1));
 }
 
-fn shutdown_fired_by_hand_ends_a_run_that_may_be_repeated(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn shutdown_fired_by_hand_ends_a_run_that_may_be_repeated(variant: Variant) {
+    let reactor = reactor(variant);
     reactor.call_when_running(|reactor| reactor.fire_system_event("shutdown"));
     run(&reactor);
     assert_eq!(reactor.state(), State::Crashed);
@@ -218,8 +221,8 @@ fn shutdown_fired_by_hand_ends_a_run_that_may_be_repeated(kind: PollerKind) {
     assert_eq!(reactor.state(), State::Stopped);
 }
 
-fn a_turn_works_in_every_state(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_turn_works_in_every_state(variant: Variant) {
+    let reactor = reactor(variant);
     let count = Rc::new(Cell::new(0));
     let turn = |expected: u32| {
         let counter = Rc::clone(&count);
@@ -237,8 +240,8 @@ fn a_turn_works_in_every_state(kind: PollerKind) {
     assert_eq!(reactor.state(), State::Stopped);
 }
 
-fn a_callback_may_run_a_nested_turn(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_callback_may_run_a_nested_turn(variant: Variant) {
+    let reactor = reactor(variant);
     let log = Log::default();
     let [outer, inner, thread] = [(); 3].map(|()| log.clone());
     reactor.call_when_running(move |reactor| {
@@ -257,8 +260,8 @@ fn a_callback_may_run_a_nested_turn(kind: PollerKind) {
     assert_eq!(log.take(), ["begin", "task", "timer", "end", "Draining"]);
 }
 
-fn a_nested_turn_without_limit_ends_when_the_loop_is_left(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_nested_turn_without_limit_ends_when_the_loop_is_left(variant: Variant) {
+    let reactor = reactor(variant);
     reactor.call_when_running(|reactor| {
         reactor.call_later(Duration::ZERO, Reactor::crash);
         reactor.turn(None).unwrap();
@@ -270,8 +273,8 @@ fn a_nested_turn_without_limit_ends_when_the_loop_is_left(kind: PollerKind) {
     assert!(failed.take().is_empty());
 }
 
-fn a_crashed_reactor_may_run_again_inside_the_run_it_left(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_crashed_reactor_may_run_again_inside_the_run_it_left(variant: Variant) {
+    let reactor = reactor(variant);
     let failed = Log::default();
     failed.record_failures(&reactor);
     reactor.call_when_running(|reactor| {
@@ -284,8 +287,8 @@ fn a_crashed_reactor_may_run_again_inside_the_run_it_left(kind: PollerKind) {
     assert_eq!((reactor.state(), failed.take()), (State::Stopped, vec![]));
 }
 
-fn the_loop_outlives_panics(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn the_loop_outlives_panics(variant: Variant) {
+    let reactor = reactor(variant);
     let log = Log::default();
     log.record_failures(&reactor);
     reactor.call_later(Duration::ZERO, |_| panic!("in a delayed call"));
@@ -311,8 +314,8 @@ fn the_loop_outlives_panics(kind: PollerKind) {
     );
 }
 
-fn calls_when_running_are_made_in_order_and_at_once_when_it_runs(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn calls_when_running_are_made_in_order_and_at_once_when_it_runs(variant: Variant) {
+    let reactor = reactor(variant);
     let log = Log::default();
     for text in ["first", "second"] {
         let log = log.clone();
@@ -333,9 +336,9 @@ fn calls_when_running_are_made_in_order_and_at_once_when_it_runs(kind: PollerKin
     assert_eq!(log.take(), ["first", "second", "at once", "third"]);
 }
 
-fn a_dropped_reactor_drops_what_it_kept(kind: PollerKind) {
+fn a_dropped_reactor_drops_what_it_kept(variant: Variant) {
     let held = Rc::new(());
-    let fresh = reactor(kind);
+    let fresh = reactor(variant);
     let [timer, trigger, task] = [(); 3].map(|()| Rc::clone(&held));
     fresh.call_later(Duration::from_secs(1), move |_| drop(timer));
     fresh.call_when_running(move |_| drop(trigger));
@@ -350,9 +353,9 @@ fn a_dropped_reactor_drops_what_it_kept(kind: PollerKind) {
     assert!(!remote.call_from_thread(|_| {}));
 }
 
-fn two_reactors_run_in_two_threads(kind: PollerKind) {
+fn two_reactors_run_in_two_threads(variant: Variant) {
     let run_one = move || {
-        let reactor = reactor(kind);
+        let reactor = reactor(variant);
         let turns = Rc::new(Cell::new(0));
         fn again(reactor: &Reactor, turns: Rc<Cell<u32>>) {
             turns.set(turns.get() + 1);
@@ -370,8 +373,8 @@ fn two_reactors_run_in_two_threads(kind: PollerKind) {
     assert_eq!(threads.map(|thread| thread.join().unwrap()), [1000, 1000]);
 }
 
-fn two_reactors_run_inside_each_other(kind: PollerKind) {
-    let [outer, inner] = [reactor(kind), reactor(kind)];
+fn two_reactors_run_inside_each_other(variant: Variant) {
+    let [outer, inner] = [reactor(variant), reactor(variant)];
     let nested = inner.clone();
     inner.call_when_running(stop);
     outer.call_when_running(move |outer| {

@@ -2,13 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[macro_use]
+mod variant;
+#[macro_use]
 mod reactor_support;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use reactor_support::{Log, reactor, turn_until};
-use ropewalk::{BlockingResolver, Deferred, Error, PollerKind, Reactor, Resolver, StaticResolver};
+use ropewalk::{BlockingResolver, Deferred, Error, Reactor, Resolver, StaticResolver};
+use variant::Variant;
 
 on_every_poller!(
     literals_need_no_resolver,
@@ -43,8 +46,8 @@ fn take<T>(reactor: &Reactor, deferred: Deferred<T>) -> ropewalk::Result<T> {
     deferred.try_take().unwrap()
 }
 
-fn literals_need_no_resolver(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn literals_need_no_resolver(variant: Variant) {
+    let reactor = reactor(variant);
     reactor.install_resolver(Never);
     for (name, address) in [("127.0.0.1", "127.0.0.1:80"), ("::1", "[::1]:80")] {
         let found = reactor.resolve(name, 80).try_take().unwrap().unwrap();
@@ -52,8 +55,8 @@ fn literals_need_no_resolver(kind: PollerKind) {
     }
 }
 
-fn the_default_resolver_knows_localhost_and_answers_later(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn the_default_resolver_knows_localhost_and_answers_later(variant: Variant) {
+    let reactor = reactor(variant);
     let deferred = reactor.resolve("localhost", 80);
     assert!(!deferred.is_ready());
     let found = take(&reactor, deferred).unwrap();
@@ -65,8 +68,8 @@ fn the_default_resolver_knows_localhost_and_answers_later(kind: PollerKind) {
     );
 }
 
-fn a_name_that_cannot_be_is_a_resolve_error(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_name_that_cannot_be_is_a_resolve_error(variant: Variant) {
+    let reactor = reactor(variant);
     let impossible = "a\0b";
     match take(&reactor, reactor.resolve(impossible, 80)) {
         Err(Error::Resolve { name, .. }) => assert_eq!(name, impossible),
@@ -74,8 +77,8 @@ fn a_name_that_cannot_be_is_a_resolve_error(kind: PollerKind) {
     }
 }
 
-fn an_installed_resolver_is_asked_until_the_next_one(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn an_installed_resolver_is_asked_until_the_next_one(variant: Variant) {
+    let reactor = reactor(variant);
     let [first, second] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
     let ip = |reactor: &Reactor| -> IpAddr {
         reactor.resolve("host.test", 1).try_take().unwrap().unwrap()[0].ip()
@@ -88,8 +91,8 @@ fn an_installed_resolver_is_asked_until_the_next_one(kind: PollerKind) {
     assert_eq!(ip(&reactor), first);
 }
 
-fn a_blocking_resolver_answers_at_once(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_blocking_resolver_answers_at_once(variant: Variant) {
+    let reactor = reactor(variant);
     reactor.install_resolver(BlockingResolver);
     let found = reactor
         .resolve("localhost", 80)
@@ -99,8 +102,8 @@ fn a_blocking_resolver_answers_at_once(kind: PollerKind) {
     assert!(found.iter().all(|address| address.ip().is_loopback()));
 }
 
-fn a_resolver_that_panics_is_reported(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_resolver_that_panics_is_reported(variant: Variant) {
+    let reactor = reactor(variant);
     let log = Log::default();
     log.record_failures(&reactor);
     reactor.install_resolver(Never);
@@ -112,8 +115,8 @@ fn a_resolver_that_panics_is_reported(kind: PollerKind) {
     );
 }
 
-fn an_unknown_name_of_a_static_resolver_is_not_found(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn an_unknown_name_of_a_static_resolver_is_not_found(variant: Variant) {
+    let reactor = reactor(variant);
     let table = [
         ("known.test", vec![IpAddr::from(Ipv4Addr::LOCALHOST)]),
         ("empty.test", vec![]),

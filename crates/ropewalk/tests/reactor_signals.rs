@@ -1,6 +1,8 @@
 //! Signals, in child processes: this test program run again with one of its ignored tests.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[macro_use]
+mod variant;
 mod reactor_support;
 
 use std::io::{BufRead, BufReader, Read};

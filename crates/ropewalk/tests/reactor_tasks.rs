@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[macro_use]
+mod variant;
+#[macro_use]
 mod reactor_support;
 
 use std::cell::{Cell, RefCell};
@@ -13,7 +15,8 @@ use std::thread;
 use std::time::Duration;
 
 use reactor_support::{Log, reactor, run, stop, turn_until};
-use ropewalk::{Deferred, Error, PollerKind};
+use ropewalk::{Deferred, Error};
+use variant::Variant;
 
 on_every_poller!(
     a_task_awaits_a_deferred,
@@ -29,8 +32,8 @@ on_every_poller!(
     a_waker_outlives_its_task,
 );
 
-fn a_task_awaits_a_deferred(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_task_awaits_a_deferred(variant: Variant) {
+    let reactor = reactor(variant);
     let (sender, deferred) = Deferred::new();
     reactor.call_later(Duration::from_millis(1), move |_| sender.fire(20));
     let handle = reactor.clone();
@@ -44,8 +47,8 @@ fn a_task_awaits_a_deferred(kind: PollerKind) {
     assert_eq!(sum.try_take().unwrap().unwrap(), 42);
 }
 
-fn a_task_is_first_polled_by_the_next_turn(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_task_is_first_polled_by_the_next_turn(variant: Variant) {
+    let reactor = reactor(variant);
     let task = reactor.spawn_local(async {});
     assert!(!task.is_ready());
     // The turn polls it first, and has nothing to wait for.
@@ -53,8 +56,8 @@ fn a_task_is_first_polled_by_the_next_turn(kind: PollerKind) {
     assert!(task.is_ready());
 }
 
-fn a_task_is_woken_by_another_thread(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_task_is_woken_by_another_thread(variant: Variant) {
+    let reactor = reactor(variant);
     let (sender, receiver) = mpsc::channel::<Waker>();
     let thread = thread::spawn(move || receiver.recv().unwrap().wake());
     let (handle, mut polls) = (reactor.clone(), 0);
@@ -75,8 +78,8 @@ fn a_task_is_woken_by_another_thread(kind: PollerKind) {
     task.try_take().unwrap().unwrap();
 }
 
-fn tasks_wait_for_each_other(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn tasks_wait_for_each_other(variant: Variant) {
+    let reactor = reactor(variant);
     let mut last = reactor.spawn_local(async { 0_u32 });
     for _ in 0..1000 {
         let before = last;
@@ -86,8 +89,8 @@ fn tasks_wait_for_each_other(kind: PollerKind) {
     assert_eq!(last.try_take().unwrap().unwrap(), 1000);
 }
 
-fn a_task_that_wakes_itself_does_not_starve_the_loop(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_task_that_wakes_itself_does_not_starve_the_loop(variant: Variant) {
+    let reactor = reactor(variant);
     let polls = Rc::new(Cell::new(0));
     let counter = Rc::clone(&polls);
     let busy = reactor.spawn_local(poll_fn(move |context| {
@@ -101,8 +104,8 @@ fn a_task_that_wakes_itself_does_not_starve_the_loop(kind: PollerKind) {
     assert!(matches!(busy.try_take(), Some(Err(Error::Abandoned))));
 }
 
-fn a_task_that_panics_abandons_its_result(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_task_that_panics_abandons_its_result(variant: Variant) {
+    let reactor = reactor(variant);
     let log = Log::default();
     log.record_failures(&reactor);
     let task = reactor.spawn_local(async { panic!("in a task") });
@@ -114,8 +117,8 @@ fn a_task_that_panics_abandons_its_result(kind: PollerKind) {
     };
 }
 
-fn a_stop_drops_the_tasks_that_did_not_end(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_stop_drops_the_tasks_that_did_not_end(variant: Variant) {
+    let reactor = reactor(variant);
     let held = Rc::new(());
     let (kept, handle) = (Rc::clone(&held), reactor.clone());
     let task = reactor.spawn_local(async move {
@@ -128,8 +131,8 @@ fn a_stop_drops_the_tasks_that_did_not_end(kind: PollerKind) {
     assert!(matches!(task.try_take(), Some(Err(Error::Abandoned))));
 }
 
-fn a_crash_keeps_the_tasks(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_crash_keeps_the_tasks(variant: Variant) {
+    let reactor = reactor(variant);
     let (sender, deferred) = Deferred::new();
     let handle = reactor.clone();
     let task = reactor.spawn_local(async move {
@@ -144,8 +147,8 @@ fn a_crash_keeps_the_tasks(kind: PollerKind) {
     assert_eq!(task.try_take().unwrap().unwrap(), 5);
 }
 
-fn a_task_may_run_a_nested_turn(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_task_may_run_a_nested_turn(variant: Variant) {
+    let reactor = reactor(variant);
     let (handle, waker) = (reactor.clone(), Rc::new(RefCell::new(None::<Waker>)));
     let (slot, mut polls) = (Rc::clone(&waker), 0);
     let task = reactor.spawn_local(poll_fn(move |context| {
@@ -163,8 +166,8 @@ fn a_task_may_run_a_nested_turn(kind: PollerKind) {
     task.try_take().unwrap().unwrap();
 }
 
-fn a_failed_deferred_is_an_error_to_await(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_failed_deferred_is_an_error_to_await(variant: Variant) {
+    let reactor = reactor(variant);
     let (sender, deferred) = Deferred::<u32>::new();
     let task = reactor.spawn_local(deferred);
     reactor.turn(Some(Duration::ZERO)).unwrap();
@@ -173,8 +176,8 @@ fn a_failed_deferred_is_an_error_to_await(kind: PollerKind) {
     assert!(matches!(task.try_take(), Some(Ok(Err(Error::Abandoned)))));
 }
 
-fn a_waker_outlives_its_task(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_waker_outlives_its_task(variant: Variant) {
+    let reactor = reactor(variant);
     let slot = Rc::new(RefCell::new(None::<Waker>));
     let kept = Rc::clone(&slot);
     let task = reactor.spawn_local(poll_fn(move |context| {

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[macro_use]
+mod variant;
+#[macro_use]
 mod reactor_support;
 
 use std::cell::{Cell, RefCell};
@@ -12,7 +14,8 @@ use std::thread;
 use std::time::Duration;
 
 use reactor_support::{Log, reactor, run, stop, turn_until};
-use ropewalk::{Error, Phase, PollerKind, Remote};
+use ropewalk::{Error, Phase, Remote};
+use variant::Variant;
 
 on_every_poller!(
     nothing_is_lost_from_eight_threads_and_each_is_in_order,
@@ -30,9 +33,9 @@ on_every_poller!(
     a_job_may_outlive_the_interest_in_it,
 );
 
-fn nothing_is_lost_from_eight_threads_and_each_is_in_order(kind: PollerKind) {
+fn nothing_is_lost_from_eight_threads_and_each_is_in_order(variant: Variant) {
     const CALLS: usize = 2_000;
-    let reactor = reactor(kind);
+    let reactor = reactor(variant);
     thread_local! {
         static SEEN: RefCell<[usize; 8]> = const { RefCell::new([0; 8]) };
     }
@@ -63,8 +66,8 @@ fn nothing_is_lost_from_eight_threads_and_each_is_in_order(kind: PollerKind) {
     assert_eq!((failed.take(), SEEN.take()), (vec![], [CALLS; 8]));
 }
 
-fn a_thread_wakes_the_loop_and_may_stop_it(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_thread_wakes_the_loop_and_may_stop_it(variant: Variant) {
+    let reactor = reactor(variant);
     let remote = reactor.remote();
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || {
@@ -77,8 +80,8 @@ fn a_thread_wakes_the_loop_and_may_stop_it(kind: PollerKind) {
     assert!(thread.join().unwrap());
 }
 
-fn calls_made_before_the_run_wait_for_it(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn calls_made_before_the_run_wait_for_it(variant: Variant) {
+    let reactor = reactor(variant);
     reactor.remote().call_from_thread(|reactor| {
         assert!(reactor.is_running());
         stop(reactor);
@@ -94,8 +97,8 @@ fn again(remote: Remote, left: u32) {
     });
 }
 
-fn a_call_that_queues_another_does_not_starve_the_loop(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_call_that_queues_another_does_not_starve_the_loop(variant: Variant) {
+    let reactor = reactor(variant);
     let passes = Rc::new(Cell::new(0));
     fn tick(reactor: &ropewalk::Reactor, passes: Rc<Cell<u32>>) {
         passes.set(passes.get() + 1);
@@ -108,8 +111,8 @@ fn a_call_that_queues_another_does_not_starve_the_loop(kind: PollerKind) {
     assert!(passes.get() >= 100, "{} passes", passes.get());
 }
 
-fn a_nested_turn_makes_no_call_twice(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_nested_turn_makes_no_call_twice(variant: Variant) {
+    let reactor = reactor(variant);
     thread_local! {
         static ORDER: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
     }
@@ -126,15 +129,15 @@ fn a_nested_turn_makes_no_call_twice(kind: PollerKind) {
     assert_eq!(ORDER.take(), ["first begins", "second", "first ends"]);
 }
 
-fn a_call_from_the_own_thread_ends_the_wait(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_call_from_the_own_thread_ends_the_wait(variant: Variant) {
+    let reactor = reactor(variant);
     let remote = reactor.remote();
     reactor.call_when_running(move |_| assert!(remote.stop()));
     run(&reactor);
 }
 
-fn a_late_stop_from_a_thread_is_no_failure(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_late_stop_from_a_thread_is_no_failure(variant: Variant) {
+    let reactor = reactor(variant);
     let failed = Log::default();
     failed.record_failures(&reactor);
     let remote = reactor.remote();
@@ -147,8 +150,8 @@ fn a_late_stop_from_a_thread_is_no_failure(kind: PollerKind) {
     assert!(failed.take().is_empty());
 }
 
-fn a_result_comes_back_to_the_thread_of_the_loop(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_result_comes_back_to_the_thread_of_the_loop(variant: Variant) {
+    let reactor = reactor(variant);
     let (here, handle) = (thread::current().id(), reactor.clone());
     let checked = reactor
         .defer_to_thread(|| thread::current().id())
@@ -162,16 +165,16 @@ fn a_result_comes_back_to_the_thread_of_the_loop(kind: PollerKind) {
     checked.try_take().unwrap().unwrap();
 }
 
-fn a_panicking_job_fails_its_deferred(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_panicking_job_fails_its_deferred(variant: Variant) {
+    let reactor = reactor(variant);
     let deferred = reactor.defer_to_thread(|| -> u32 { panic!("job") });
     turn_until(&reactor, || deferred.is_ready());
     let result = deferred.try_take().unwrap();
     assert!(matches!(result, Err(Error::Panicked { message }) if message == "job"));
 }
 
-fn shutdown_waits_for_busy_jobs_and_delivers_their_results(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn shutdown_waits_for_busy_jobs_and_delivers_their_results(variant: Variant) {
+    let reactor = reactor(variant);
     let (release, gate) = mpsc::channel::<()>();
     let busy = Arc::new(Barrier::new(2));
     let begun = Arc::clone(&busy);
@@ -196,8 +199,8 @@ fn shutdown_waits_for_busy_jobs_and_delivers_their_results(kind: PollerKind) {
     );
 }
 
-fn the_pool_has_as_many_threads_as_suggested(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn the_pool_has_as_many_threads_as_suggested(variant: Variant) {
+    let reactor = reactor(variant);
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let both = Arc::new(Barrier::new(2));
     reactor.suggest_thread_pool_size(2).unwrap();
@@ -216,8 +219,8 @@ fn the_pool_has_as_many_threads_as_suggested(kind: PollerKind) {
     assert_eq!(most.load(Ordering::SeqCst), 2);
 }
 
-fn a_pool_of_none_gives_its_results_up_at_the_stop(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_pool_of_none_gives_its_results_up_at_the_stop(variant: Variant) {
+    let reactor = reactor(variant);
     reactor.suggest_thread_pool_size(0).unwrap();
     let never = reactor.defer_to_thread(|| ());
     reactor.call_when_running(stop);
@@ -225,8 +228,8 @@ fn a_pool_of_none_gives_its_results_up_at_the_stop(kind: PollerKind) {
     assert!(matches!(never.try_take(), Some(Err(Error::Abandoned))));
 }
 
-fn a_job_may_outlive_the_interest_in_it(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_job_may_outlive_the_interest_in_it(variant: Variant) {
+    let reactor = reactor(variant);
     let done = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&done);
     reactor

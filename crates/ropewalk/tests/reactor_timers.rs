@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[macro_use]
+mod variant;
+#[macro_use]
 mod reactor_support;
 
 use std::cell::{Cell, RefCell};
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use reactor_support::{Log, run, stop};
 use ropewalk::{DelayedCall, PollerKind, Reactor};
+use variant::Variant;
 
 on_every_poller!(
     a_call_is_never_early,
@@ -218,8 +221,8 @@ fn a_nested_turn_makes_the_calls_that_are_due() {
     );
 }
 
-fn a_call_is_never_early(kind: PollerKind) {
-    let reactor = reactor_support::reactor(kind);
+fn a_call_is_never_early(variant: Variant) {
+    let reactor = reactor_support::reactor(variant);
     let left = Rc::new(Cell::new(0));
     for delay in [0, 100, 400, 1_000, 1_500, 2_700].map(Duration::from_micros) {
         let left = Rc::clone(&left);
@@ -236,8 +239,8 @@ fn a_call_is_never_early(kind: PollerKind) {
     run(&reactor);
 }
 
-fn the_wait_ends_for_the_next_deadline(kind: PollerKind) {
-    let reactor = reactor_support::reactor(kind);
+fn the_wait_ends_for_the_next_deadline(variant: Variant) {
+    let reactor = reactor_support::reactor(variant);
     let made = Rc::new(Cell::new(false));
     let flag = Rc::clone(&made);
     reactor.call_later(Duration::from_millis(2), move |_| flag.set(true));
@@ -247,16 +250,16 @@ fn the_wait_ends_for_the_next_deadline(kind: PollerKind) {
     assert!(made.get());
 }
 
-fn a_call_without_delay_does_not_keep_the_loop_from_waiting_again(kind: PollerKind) {
-    let reactor = reactor_support::reactor(kind);
+fn a_call_without_delay_does_not_keep_the_loop_from_waiting_again(variant: Variant) {
+    let reactor = reactor_support::reactor(variant);
     reactor.call_later(Duration::ZERO, |_| {});
     let start = Instant::now();
     reactor.turn(Some(Duration::from_millis(5))).unwrap();
     assert!(start.elapsed() >= Duration::from_millis(5));
 }
 
-fn the_farthest_delays_are_legal(kind: PollerKind) {
-    let reactor = reactor_support::reactor(kind);
+fn the_farthest_delays_are_legal(variant: Variant) {
+    let reactor = reactor_support::reactor(variant);
     let far = reactor.call_later(Duration::MAX, |_| panic!("not in this life"));
     assert!(far.delay(Duration::MAX) && far.reset(Duration::MAX));
     reactor.call_later(Duration::from_millis(1), stop);

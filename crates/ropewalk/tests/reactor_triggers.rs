@@ -1,15 +1,18 @@
 //! System event triggers: order, waiting, removal, failures.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[macro_use]
+mod variant;
 mod reactor_support;
 
 use std::rc::Rc;
 
 use reactor_support::{Log, run, stop};
-use ropewalk::{Deferred, Error, Phase, PollerKind, Reactor};
+use ropewalk::{Deferred, Error, Phase, Reactor};
+use variant::Variant;
 
 fn reactor() -> Reactor {
-    reactor_support::reactor(PollerKind::Poll)
+    reactor_support::reactor(Variant::ANY)
 }
 
 /// Adds a trigger that logs `text`.

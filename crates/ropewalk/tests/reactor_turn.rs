@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[macro_use]
+mod variant;
+#[macro_use]
 mod reactor_support;
 
 use std::cell::{Cell, RefCell};
@@ -12,7 +14,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use reactor_support::{Log, reactor, run, stop};
-use ropewalk::{Descriptor, Disconnect, Phase, PollerKind, Reactor};
+use ropewalk::{Descriptor, Disconnect, Phase, Reactor};
+use variant::Variant;
 
 on_every_poller!(
     a_turn_goes_from_thread_calls_over_tasks_and_timers_to_readiness,
@@ -67,12 +70,12 @@ fn take_byte(mut stream: &UnixStream) {
     stream.read_exact(&mut [0]).unwrap();
 }
 
-fn a_turn_goes_from_thread_calls_over_tasks_and_timers_to_readiness(kind: PollerKind) {
+fn a_turn_goes_from_thread_calls_over_tasks_and_timers_to_readiness(variant: Variant) {
     thread_local! {
         static ORDER: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
     }
     let add = |text| ORDER.with_borrow_mut(|order| order.push(text));
-    let reactor = reactor(kind);
+    let reactor = reactor(variant);
     let _kept = readable(&reactor, move |reactor, stream| {
         take_byte(stream);
         add("readiness");
@@ -94,8 +97,8 @@ fn a_turn_goes_from_thread_calls_over_tasks_and_timers_to_readiness(kind: Poller
     }
 }
 
-fn a_stop_in_a_readiness_handler_begins_the_shutdown_in_the_same_turn(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_stop_in_a_readiness_handler_begins_the_shutdown_in_the_same_turn(variant: Variant) {
+    let reactor = reactor(variant);
     let log = Log::default();
     let calls = log.clone();
     let _kept = readable(&reactor, move |reactor, _| {
@@ -109,8 +112,8 @@ fn a_stop_in_a_readiness_handler_begins_the_shutdown_in_the_same_turn(kind: Poll
     assert_eq!(log.take(), ["ready", "shutdown"]);
 }
 
-fn a_stop_before_the_wait_keeps_it_from_blocking(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_stop_before_the_wait_keeps_it_from_blocking(variant: Variant) {
+    let reactor = reactor(variant);
     reactor.call_when_running(stop);
     // Without this the wait would have a deadline of its own.
     let start = Instant::now();
@@ -119,8 +122,8 @@ fn a_stop_before_the_wait_keeps_it_from_blocking(kind: PollerKind) {
     assert!(start.elapsed() < Duration::from_secs(30));
 }
 
-fn readiness_is_reported_again_until_it_is_drained(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn readiness_is_reported_again_until_it_is_drained(variant: Variant) {
+    let reactor = reactor(variant);
     let count = Rc::new(Cell::new(0));
     let counter = Rc::clone(&count);
     let _kept = readable(&reactor, move |_, stream| {
@@ -133,11 +136,11 @@ fn readiness_is_reported_again_until_it_is_drained(kind: PollerKind) {
     }
 }
 
-fn timers_without_delay_do_not_starve_readiness(kind: PollerKind) {
+fn timers_without_delay_do_not_starve_readiness(variant: Variant) {
     fn again(reactor: &Reactor) {
         reactor.call_later(Duration::ZERO, again);
     }
-    let reactor = reactor(kind);
+    let reactor = reactor(variant);
     again(&reactor);
     let _kept = readable(&reactor, |reactor, stream| {
         take_byte(stream);
@@ -146,8 +149,8 @@ fn timers_without_delay_do_not_starve_readiness(kind: PollerKind) {
     run(&reactor);
 }
 
-fn a_turn_waits_as_long_as_it_may(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_turn_waits_as_long_as_it_may(variant: Variant) {
+    let reactor = reactor(variant);
     let waited = |limit| {
         let start = Instant::now();
         reactor.turn(Some(limit)).unwrap();
@@ -164,8 +167,8 @@ fn a_turn_waits_as_long_as_it_may(kind: PollerKind) {
     );
 }
 
-fn a_handler_may_remove_another_that_is_ready_too(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_handler_may_remove_another_that_is_ready_too(variant: Variant) {
+    let reactor = reactor(variant);
     let both: Rc<RefCell<Vec<Rc<Watched>>>> = Rc::default();
     let count = Rc::new(Cell::new(0));
     let _kept = [(); 2].map(|()| {
@@ -218,8 +221,8 @@ fn watch_end(reactor: &Reactor, log: &Log, panics: bool) -> UnixStream {
     peer
 }
 
-fn shutdown_cuts_what_is_watched_before_the_during_triggers(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn shutdown_cuts_what_is_watched_before_the_during_triggers(variant: Variant) {
+    let reactor = reactor(variant);
     let log = Log::default();
     let _kept = watch_end(&reactor, &log, false);
     for phase in [Phase::Before, Phase::During] {
@@ -233,8 +236,8 @@ fn shutdown_cuts_what_is_watched_before_the_during_triggers(kind: PollerKind) {
     assert!(reactor.readers().is_empty());
 }
 
-fn a_panic_while_one_is_cut_does_not_save_the_others(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_panic_while_one_is_cut_does_not_save_the_others(variant: Variant) {
+    let reactor = reactor(variant);
     let (log, failed) = (Log::default(), Log::default());
     failed.record_failures(&reactor);
     let _kept = [(); 3].map(|()| watch_end(&reactor, &log, true));
@@ -243,8 +246,8 @@ fn a_panic_while_one_is_cut_does_not_save_the_others(kind: PollerKind) {
     assert!(reactor.readers().is_empty());
 }
 
-fn a_crash_cuts_nothing(kind: PollerKind) {
-    let reactor = reactor(kind);
+fn a_crash_cuts_nothing(variant: Variant) {
+    let reactor = reactor(variant);
     let log = Log::default();
     let _kept = watch_end(&reactor, &log, false);
     reactor.call_when_running(Reactor::crash);

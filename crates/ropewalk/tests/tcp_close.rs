@@ -1,6 +1,8 @@
 //! How TCP connections end, over every poller: closes, half-closes, aborts, resets and panics.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[macro_use]
+mod variant;
 mod tcp_support;
 
 use std::cell::Cell;

@@ -1,6 +1,8 @@
 //! Flow control of TCP connections, over every poller: producers of both kinds, and pauses.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[macro_use]
+mod variant;
 mod tcp_support;
 
 use std::cell::{Cell, RefCell};

@@ -3,6 +3,8 @@
 //! is a prefix of what was written, and no descriptor stays open.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[macro_use]
+mod variant;
 mod tcp_support;
 
 use std::cell::{Cell, RefCell};

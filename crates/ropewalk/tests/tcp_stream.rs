@@ -1,6 +1,8 @@
 //! Reading and writing on a TCP connection, over every poller.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[macro_use]
+mod variant;
 mod tcp_support;
 
 use std::cell::{Cell, RefCell};

@@ -8,10 +8,11 @@
 //!
 //! It does not know protocols, clocks, lifecycles, Python or which poller it runs on.
 
+mod hosting;
 mod sources;
 mod thread_calls;
 mod timers;
 
-pub use sources::{Engine, Host};
+pub use sources::{Engine, Host, PollerMaker};
 pub use thread_calls::ThreadCalls;
 pub use timers::{TimerId, Timers};

@@ -9,6 +9,8 @@ use ropewalk_os::{
     Event, Events, Interest, Poller, PollerKind, Readiness, Registry, SourceFd, Token, Waker,
 };
 
+use super::hosting::Hosting;
+
 /// What the engine asks of the program that embeds it. Both faces of ropewalk are implementations.
 ///
 /// Every method may call back into the engine: the engine holds no borrow while one runs.
@@ -61,8 +63,9 @@ struct Entry<S> {
 /// registered interest are compared once, before the wait.
 pub struct Engine<H: Host> {
     kind: Cell<PollerKind>,
+    pub(super) make_poller: RefCell<PollerMaker>,
     /// Borrowed while a thread waits in it, which may be another one than the caller's.
-    poller: RefCell<Box<dyn Poller>>,
+    pub(super) poller: RefCell<Box<dyn Poller>>,
     registry: RefCell<Registry<Entry<H::Source>>>,
     waker: Waker,
     /// Tokens to flush at the end of this batch, each at most once.
@@ -74,7 +77,11 @@ pub struct Engine<H: Host> {
     spare_list: Cell<Vec<Token>>,
     refused: Cell<Vec<(Token, io::Error)>>,
     read_buffer: Cell<Option<Box<[u8]>>>,
+    pub(super) hosting: Hosting,
 }
+
+/// Makes the poller of an engine: the first one, and each that replaces it.
+pub type PollerMaker = Box<dyn Fn() -> io::Result<Box<dyn Poller>>>;
 
 impl<H: Host> Engine<H> {
     /// The most one read takes from a source in one turn, in bytes (the size of the read buffer).
@@ -87,9 +94,21 @@ impl<H: Host> Engine<H> {
     /// The error of the system call that made the poller or the waker;
     /// [`Unsupported`](io::ErrorKind::Unsupported) for a poller this platform does not have.
     pub fn new(kind: PollerKind) -> io::Result<Self> {
+        Self::with_maker(Box::new(move || kind.new_poller()))
+    }
+
+    /// Creates an engine on the poller that `make` makes: a kind of its own, or one over another
+    /// system interface. It is called again whenever the poller has to be replaced.
+    ///
+    /// # Errors
+    ///
+    /// What `make` failed with, and the error of the system call that made the waker.
+    pub fn with_maker(make: PollerMaker) -> io::Result<Self> {
+        let poller = make()?;
         let engine = Self {
-            kind: Cell::new(kind),
-            poller: RefCell::new(kind.new_poller()?),
+            kind: Cell::new(poller.kind()),
+            make_poller: RefCell::new(make),
+            poller: RefCell::new(poller),
             registry: RefCell::new(Registry::new()),
             waker: Waker::new()?,
             flush_list: RefCell::default(),
@@ -98,6 +117,7 @@ impl<H: Host> Engine<H> {
             spare_list: Cell::default(),
             refused: Cell::default(),
             read_buffer: Cell::new(None),
+            hosting: Hosting::default(),
         };
         engine.registry.borrow_mut().watch_waker(&engine.waker);
         Ok(engine)
@@ -126,7 +146,9 @@ impl<H: Host> Engine<H> {
     /// Replaces what the source wants to hear about; told to the system before the next wait.
     /// Answers false for a token whose source is gone.
     pub fn set_interest(&self, token: Token, interest: Interest) -> bool {
-        self.registry.borrow_mut().set_interest(token, interest)
+        let known = self.registry.borrow_mut().set_interest(token, interest);
+        self.wake_host();
+        known
     }
 
     /// What the source wants to hear about, or nothing when it is gone.
@@ -190,6 +212,7 @@ impl<H: Host> Engine<H> {
             if !entry.flush_queued {
                 entry.flush_queued = true;
                 self.flush_list.borrow_mut().push(token);
+                self.wake_host();
             }
         }
     }
@@ -198,6 +221,16 @@ impl<H: Host> Engine<H> {
     /// before that dispatch does not block.
     pub fn request_ready(&self, token: Token, readiness: Readiness) {
         self.requested.borrow_mut().push(Event { token, readiness });
+        self.wake_host();
+    }
+
+    /// Whether something is to be done that no descriptor tells: asked for by
+    /// [`request_ready`](Self::request_ready) or [`request_flush`](Self::request_flush), or a
+    /// source that is always ready. The next [`poll`](Self::poll) then does not block.
+    pub fn is_due(&self) -> bool {
+        !self.requested.borrow().is_empty()
+            || !self.flush_list.borrow().is_empty()
+            || self.registry.borrow().has_always_ready()
     }
 
     /// Lends the read buffer of [`READ_BUFFER`](Self::READ_BUFFER) bytes. It is taken, not
@@ -273,21 +306,45 @@ impl<H: Host> Engine<H> {
     }
 
     /// Replaces the poller by a new one of `kind` and registers every source again before the next
-    /// wait: after a fork, or to change the poller of a live loop.
+    /// wait: to change the poller of a live loop.
     ///
     /// # Errors
     ///
     /// As [`Engine::new`]; the old poller then stays.
-    pub fn rebuild_poller(&self, kind: PollerKind) -> io::Result<()> {
-        let fresh = kind.new_poller()?;
-        *self.poller.try_borrow_mut().map_err(|_| waiting())? = fresh;
-        self.kind.set(kind);
-        self.registry.borrow_mut().forget_registrations();
+    pub fn change_poller(&self, kind: PollerKind) -> io::Result<()> {
+        let make: PollerMaker = Box::new(move || kind.new_poller());
+        self.replace_poller(make()?)?;
+        *self.make_poller.borrow_mut() = make;
         Ok(())
     }
 
+    /// Replaces the poller by a new one like it, with every source registered again before the next
+    /// wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_maker`](Self::with_maker); the old poller then stays.
+    pub fn rebuild_poller(&self) -> io::Result<()> {
+        let fresh = (self.make_poller.borrow())()?;
+        self.replace_poller(fresh)
+    }
+
+    fn replace_poller(&self, fresh: Box<dyn Poller>) -> io::Result<()> {
+        let mut poller = self.poller.try_borrow_mut().map_err(|_| waiting())?;
+        self.hosting.watch(&*fresh)?;
+        self.kind.set(fresh.kind());
+        *poller = fresh;
+        drop(poller);
+        self.forget_registrations();
+        Ok(())
+    }
+
+    pub(super) fn forget_registrations(&self) {
+        self.registry.borrow_mut().forget_registrations();
+    }
+
     /// Tells the system about interest that changed since the last wait.
-    fn apply(&self, host: &H) -> io::Result<()> {
+    pub(super) fn apply(&self, host: &H) -> io::Result<()> {
         let mut poller = self.poller.try_borrow_mut().map_err(|_| waiting())?;
         let mut refused = self.refused.take();
         self.registry
@@ -349,7 +406,7 @@ impl<H: Host> Engine<H> {
     /// Gets rid of watches that cannot be ended otherwise, which would keep every wait from waiting.
     fn shed_strays(&self) {
         // Without a descriptor for the new poller the old one stays, and the next turn tries again.
-        let _: io::Result<()> = self.rebuild_poller(self.kind.get());
+        let _: io::Result<()> = self.rebuild_poller();
     }
 
     /// Delivers one event, unless its source is gone or has lost interest since the wait.
@@ -384,7 +441,7 @@ impl<H: Host> Engine<H> {
     }
 }
 
-fn waiting() -> io::Error {
+pub(super) fn waiting() -> io::Error {
     io::Error::new(
         io::ErrorKind::ResourceBusy,
         "the loop is waiting in another thread",

@@ -18,7 +18,7 @@ use super::signals::Signals;
 use super::tasks::Tasks;
 use super::triggers::Triggers;
 use super::{Builder, Reactor};
-use crate::engine::{Engine, Host, TimerId, Timers};
+use crate::engine::{Engine, Host, PollerMaker, TimerId, Timers};
 use crate::error::{Disconnect, Error, Misuse, Result};
 use crate::transport;
 
@@ -95,6 +95,10 @@ pub(crate) struct Core {
     pub(crate) tasks: Tasks,
     pub(crate) jobs: Jobs,
     lifecycle: Cell<State>,
+    /// How many turns are under way, one inside the other.
+    depth: Cell<u32>,
+    /// Whether a host makes the turns, so that nobody but a turn can leave the loop.
+    started_by_host: Cell<bool>,
     pub(crate) triggers: RefCell<Triggers>,
     pub(crate) signals: Signals,
     pub(crate) resolver: RefCell<Rc<dyn Resolver>>,
@@ -112,8 +116,11 @@ const FAR_FUTURE: Duration = Duration::from_secs(86_400 * 365 * 30);
 
 impl Core {
     pub(crate) fn new(builder: Builder) -> Result<Rc<Self>> {
-        let kind = builder.poller.unwrap_or_else(PollerKind::preferred);
-        let engine = Engine::new(kind).map_err(Error::os("create the poller"))?;
+        let make = match builder.poller {
+            Some(make) => make,
+            None => choose_poller()?,
+        };
+        let engine = Engine::with_maker(make).map_err(Error::os("create the poller"))?;
         let remote = Remote::new(engine.waker().clone());
         let core = Self {
             tasks: Tasks::new(engine.waker().clone()),
@@ -124,6 +131,8 @@ impl Core {
             taken_calls: RefCell::default(),
             jobs: Jobs::new(builder.thread_pool_size),
             lifecycle: Cell::default(),
+            depth: Cell::new(0),
+            started_by_host: Cell::new(false),
             triggers: RefCell::default(),
             resolver: RefCell::new(Rc::new(PoolResolver)),
             failure_hook: RefCell::default(),
@@ -148,6 +157,9 @@ impl Core {
     pub(crate) fn advance(self: &Rc<Self>, event: Event) -> Result<(), Misuse> {
         let (state, action) = self.lifecycle.get().after(event)?;
         self.lifecycle.set(state);
+        if event == Event::Stop {
+            self.engine.wake_host();
+        }
         match action {
             Action::Nothing => {}
             Action::FireStartup => self.fire_system_event("startup".into()),
@@ -170,14 +182,22 @@ impl Core {
         let mut result = Ok(());
         while self.state().keeps_looping() {
             result = self.turn(None);
-            if result.is_err() {
-                // The poller is broken, and every further turn would fail as this one.
-                self.note(Event::Crash);
-            }
         }
+        self.leave();
+        result
+    }
+
+    /// As [`run`](Self::run), with the turns left to the caller; the last one leaves the loop.
+    pub(crate) fn start(self: &Rc<Self>) -> Result<()> {
+        self.advance(Event::Run)?;
+        self.started_by_host.set(true);
+        self.engine.wake_host();
+        Ok(())
+    }
+
+    fn leave(self: &Rc<Self>) {
         self.signals.uninstall();
         self.note(Event::LoopLeft);
-        result
     }
 
     pub(crate) fn crash(self: &Rc<Self>) {
@@ -197,27 +217,68 @@ impl Core {
         self.jobs.stop_pool();
     }
 
-    /// One turn, in the order of docs/architecture.md.
+    /// One turn, and what has to follow it where a host waits.
     pub(crate) fn turn(self: &Rc<Self>, limit: Option<Duration>) -> Result<()> {
+        let host = RustHost {
+            core: Rc::clone(self),
+        };
+        self.depth.set(self.depth.get() + 1);
+        self.engine.begin_turn();
+        self.tasks.set_loop_awake(true);
+        let mut result = self.one_turn(&host, limit);
+        self.depth.set(self.depth.get() - 1);
+        if self.depth.get() > 0 {
+            return result.map_err(Error::os("wait for events"));
+        }
+        if result.is_ok() && self.engine.is_hosted() {
+            result = self.engine.settle(&host);
+            self.tasks.set_loop_awake(false);
+        }
+        if result.is_err() && self.state().keeps_looping() {
+            // The poller is broken, and every further turn would fail as this one.
+            self.note(Event::Crash);
+        }
+        if self.started_by_host.get() && !self.state().keeps_looping() {
+            self.started_by_host.set(false);
+            self.leave();
+        }
+        result.map_err(Error::os("wait for events"))
+    }
+
+    /// One turn, in the order of docs/architecture.md.
+    fn one_turn(self: &Rc<Self>, host: &RustHost, limit: Option<Duration>) -> io::Result<()> {
         let looped = self.state().keeps_looping();
         self.make_thread_calls();
         self.tasks.poll_ready(self);
         self.run_due_calls();
-        let host = RustHost {
-            core: Rc::clone(self),
-        };
         // A loop that was left, or is about to be, must not sit in a wait first.
         let left = looped && !self.state().keeps_looping();
-        let due = left || matches!(self.state(), State::StopRequested { .. });
-        let timeout = if due {
+        let timeout = if left || self.stop_requested() {
             Some(Duration::ZERO)
         } else {
             self.wait_timeout(limit)
         };
-        let polled = self.engine.poll(&host, timeout);
+        let polled = self.engine.poll(host, timeout);
         self.signals.handle_pending(self);
         self.note(Event::TurnEnded);
-        polled.map_err(Error::os("wait for events"))
+        polled
+    }
+
+    fn stop_requested(&self) -> bool {
+        matches!(self.state(), State::StopRequested { .. })
+    }
+
+    /// When the next turn has something to do that no descriptor tells.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let due = self.engine.is_due()
+            || self.stop_requested()
+            || self.tasks.any_ready()
+            || !self.taken_calls.borrow().is_empty()
+            || self.remote.has_calls();
+        if due {
+            return Some(self.now());
+        }
+        self.timers.borrow().peek()
     }
 
     /// Makes the calls that other threads queued before now; what they queue waits.
@@ -289,7 +350,16 @@ impl Core {
     /// Schedules `call`, as the last among equal deadlines.
     pub(crate) fn call_later(&self, delay: Duration, call: Call) -> TimerId {
         let deadline = self.deadline_after(delay);
-        self.timers.borrow_mut().insert(deadline, call)
+        let id = self.timers.borrow_mut().insert(deadline, call);
+        self.engine.wake_host();
+        id
+    }
+
+    /// Makes a delayed call due at another time.
+    pub(crate) fn reset_call(&self, id: TimerId, deadline: Instant) -> bool {
+        let known = self.timers.borrow_mut().reset(id, deadline);
+        self.engine.wake_host();
+        known
     }
 
     /// Takes a delayed call back; dropping the closure happens outside the borrow.
@@ -345,6 +415,13 @@ impl Drop for Core {
         }
         self.remote.close();
     }
+}
+
+/// The maker of the poller that the environment asks for, or of the best one that works here.
+fn choose_poller() -> Result<PollerMaker> {
+    let kind = PollerKind::preferred();
+    tracing::debug!(poller = %kind, "chose the poller");
+    Ok(Box::new(move || kind.new_poller()))
 }
 
 /// `start` and `delay` together, or as far as the clock reaches.

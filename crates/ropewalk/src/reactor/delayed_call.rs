@@ -56,7 +56,7 @@ impl DelayedCall {
     pub fn reset(&self, delay: Duration) -> bool {
         self.core.upgrade().is_some_and(|core| {
             let deadline = core.deadline_after(delay);
-            core.timers.borrow_mut().reset(self.id, deadline)
+            core.reset_call(self.id, deadline)
         })
     }
 
@@ -65,9 +65,7 @@ impl DelayedCall {
         let Some((core, deadline)) = self.core.upgrade().zip(self.deadline()) else {
             return false;
         };
-        core.timers
-            .borrow_mut()
-            .reset(self.id, later(deadline, extra))
+        core.reset_call(self.id, later(deadline, extra))
     }
 
     /// Whether the call is still to be made.

@@ -81,8 +81,9 @@ impl State {
         )
     }
 
-    /// Whether the loop in `run` goes on.
-    pub(crate) fn keeps_looping(self) -> bool {
+    /// Whether the loop goes on: from the call of [`run`](crate::Reactor::run) or
+    /// [`start`](crate::Reactor::start) to a crash or the end of shutdown.
+    pub fn keeps_looping(self) -> bool {
         self.is_running() || matches!(self, Self::Starting | Self::StopRequested { .. })
     }
 

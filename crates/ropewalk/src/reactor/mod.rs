@@ -3,6 +3,7 @@
 pub(crate) mod core;
 mod delayed_call;
 mod failure;
+mod hosting;
 mod jobs;
 mod lifecycle;
 mod remote;
@@ -15,11 +16,12 @@ mod triggers;
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ropewalk_os::PollerKind;
+use ropewalk_os::{Poller, PollerKind};
 
 pub use self::delayed_call::DelayedCall;
 pub use self::failure::Failure;
@@ -31,6 +33,7 @@ pub use self::triggers::{Phase, Trigger, TriggerOutcome};
 use self::core::Core;
 use self::lifecycle::Event;
 use crate::deferred::Deferred;
+use crate::engine::PollerMaker;
 use crate::error::Result;
 
 /// The event loop of one thread, and a cheap handle of it: clones are the same reactor.
@@ -68,17 +71,29 @@ pub struct Reactor {
 
 /// How a [`Reactor`] is to be made; see [`Reactor::builder`].
 pub struct Builder {
-    pub(crate) poller: Option<PollerKind>,
+    pub(crate) poller: Option<PollerMaker>,
     pub(crate) signals: bool,
     pub(crate) thread_pool_size: usize,
     pub(crate) clock: Option<Box<dyn Fn() -> Instant>>,
 }
 
 impl Builder {
-    /// Waits with this poller; the platform's best one unless told.
+    /// Waits with this poller. Unless told, the environment variable `ROPEWALK_POLLER` names it,
+    /// or it is the platform's best one, or the next best where the system refuses that.
     #[must_use]
-    pub fn poller(mut self, kind: PollerKind) -> Self {
-        self.poller = Some(kind);
+    pub fn poller(self, kind: PollerKind) -> Self {
+        self.poller_maker(move || kind.new_poller())
+    }
+
+    /// Waits with what `make` makes: a [`Poller`] of the program's own, or a
+    /// [`KqueuePoller`](crate::os::kqueue::KqueuePoller) on another system interface. It is called
+    /// again whenever the poller has to be replaced.
+    #[must_use]
+    pub fn poller_maker(
+        mut self,
+        make: impl Fn() -> io::Result<Box<dyn Poller>> + 'static,
+    ) -> Self {
+        self.poller = Some(Box::new(make));
         self
     }
 
@@ -124,7 +139,7 @@ impl Builder {
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("poller", &self.poller)
+            .field("chooses_poller", &self.poller.is_none())
             .field("signals", &self.signals)
             .field("thread_pool_size", &self.thread_pool_size)
             .finish_non_exhaustive()
@@ -133,11 +148,15 @@ impl fmt::Debug for Builder {
 
 /// Making a reactor.
 impl Reactor {
-    /// Makes a reactor on the platform's best poller.
+    /// Makes a reactor on the platform's best poller that works here, or the one that the
+    /// environment variable `ROPEWALK_POLLER` names; [`poller_kind`](Self::poller_kind) tells which,
+    /// and so does a log line at debug level.
     ///
     /// # Errors
     ///
-    /// As [`Builder::build`].
+    /// As [`Builder::build`]; [`Error::Os`](crate::Error::Os) with
+    /// [`InvalidInput`](std::io::ErrorKind::InvalidInput) for a `ROPEWALK_POLLER` that names no
+    /// poller of this platform.
     pub fn new() -> Result<Self> {
         Self::builder().build()
     }
@@ -213,8 +232,8 @@ impl Reactor {
     /// # Errors
     ///
     /// [`Error::Os`](crate::Error::Os) when the poller failed.
-    pub fn turn(&self, limit: Option<Duration>) -> Result<()> {
-        self.core.turn(limit)
+    pub fn turn(&self, limit: impl Into<Option<Duration>>) -> Result<()> {
+        self.core.turn(limit.into())
     }
 
     /// Where the reactor is in its life.
@@ -311,9 +330,11 @@ impl Reactor {
         self.core.now()
     }
 
-    /// When the next delayed call is due: with it a host loop knows how long it may wait.
+    /// When the next turn has something to do that no descriptor tells: the deadline of the next
+    /// delayed call, or [now](Self::now) when something is due already. Nothing if the loop may wait
+    /// without limit.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.core.timers.borrow().peek()
+        self.core.next_deadline()
     }
 
     /// Makes `call` once, `delay` from now or later, never in this turn's pass over due calls.

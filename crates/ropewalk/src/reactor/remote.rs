@@ -84,6 +84,11 @@ impl Remote {
         self.calls.take()
     }
 
+    /// Whether a call is queued.
+    pub(crate) fn has_calls(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
     /// The reactor is gone: nothing queued is ever called.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);

@@ -36,6 +36,9 @@ struct ReadyQueue {
     ids: Mutex<Vec<u64>>,
     waker: Waker,
     loop_thread: ThreadId,
+    /// Whether the loop's thread is in a turn, or makes one without being woken. False only between
+    /// the turns that a host makes.
+    loop_awake: AtomicBool,
 }
 
 struct WakeTask {
@@ -60,7 +63,8 @@ impl ReadyQueue {
     fn push(&self, id: u64) {
         self.lock().push(id);
         // On its own thread the loop looks at the queue before it waits.
-        if thread::current().id() != self.loop_thread {
+        let other_thread = thread::current().id() != self.loop_thread;
+        if other_thread || !self.loop_awake.load(Ordering::Relaxed) {
             self.waker.wake();
         }
     }
@@ -79,6 +83,7 @@ impl Tasks {
             ids: Mutex::default(),
             waker,
             loop_thread,
+            loop_awake: AtomicBool::new(true),
         };
         Self {
             live: RefCell::default(),
@@ -104,6 +109,11 @@ impl Tasks {
         });
         self.live.borrow_mut().insert(id, task);
         wake.wake();
+    }
+
+    /// Notes whether the loop looks for ready tasks before it waits.
+    pub(crate) fn set_loop_awake(&self, awake: bool) {
+        self.ready.loop_awake.store(awake, Ordering::Relaxed);
     }
 
     /// Whether a task waits to be polled.

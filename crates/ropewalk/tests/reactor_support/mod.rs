@@ -10,40 +10,24 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk::{PollerKind, Reactor};
+use ropewalk::Reactor;
 
-/// Makes one test of each case and poller; a poller the platform lacks shows as ignored.
+use crate::variant::{self, Variant};
+
+/// Makes one test of each case and variant.
 macro_rules! on_every_poller {
     ($($case:ident),+ $(,)?) => {
-        mod epoll {
-            $(
-                #[test]
-                #[cfg_attr(not(target_os = "linux"), ignore = "needs Linux")]
-                fn $case() {
-                    super::$case(ropewalk::PollerKind::Epoll);
-                }
-            )+
-        }
-        mod poll {
-            $(
-                #[test]
-                fn $case() {
-                    super::$case(ropewalk::PollerKind::Poll);
-                }
-            )+
-        }
+        on_every_variant!(crate::reactor_support::run_case: $($case),+);
     };
 }
 
-/// A reactor on this poller that leaves signals alone and, as a time limit, crashes after a minute.
-pub(crate) fn reactor(kind: PollerKind) -> Reactor {
-    let reactor = Reactor::builder()
-        .poller(kind)
-        .signals(false)
-        .build()
-        .unwrap();
-    assert_eq!(reactor.poller_kind(), kind);
-    reactor
+pub(crate) fn run_case(variant: Variant, case: fn(Variant)) {
+    case(variant);
+}
+
+/// A reactor of this variant that leaves signals alone.
+pub(crate) fn reactor(variant: Variant) -> Reactor {
+    variant.reactor()
 }
 
 /// Runs until somebody stops or crashes the reactor; fails when nobody does.
@@ -52,7 +36,7 @@ pub(crate) fn run(reactor: &Reactor) {
         eprintln!("a test took longer than a minute");
         std::process::abort();
     });
-    reactor.run().unwrap();
+    variant::run(reactor).unwrap();
     limit.cancel();
 }
 
@@ -61,7 +45,7 @@ pub(crate) fn turn_until(reactor: &Reactor, mut done: impl FnMut() -> bool) {
     let limit = reactor.now() + Duration::from_secs(60);
     while !done() {
         assert!(reactor.now() < limit, "not done after a minute");
-        reactor.turn(Some(Duration::from_millis(100))).unwrap();
+        variant::turn(reactor, Duration::from_millis(100));
     }
 }
 

@@ -1,6 +1,11 @@
 //! What the TCP tests share: every case runs over every poller, with a time limit, and fails when it
 //! leaves a descriptor behind.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each test file uses its part"
+)]
 
 pub(crate) mod client;
 
@@ -14,18 +19,14 @@ use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ropewalk::{Disconnect, ListeningPort, PollerKind, Protocol, Reactor, Transport};
+use ropewalk::{Disconnect, ListeningPort, Protocol, Reactor, Transport};
 
-/// Makes a test of each case for each poller; a poller that the system lacks shows as ignored.
+use crate::variant::{self, Variant};
+
+/// Makes a test of each case for each variant.
 macro_rules! over_every_poller {
     ($($case:ident),+ $(,)?) => {
-        mod poll {
-            $(#[test] fn $case() { crate::tcp_support::run(ropewalk::PollerKind::Poll, crate::$case) })+
-        }
-        mod epoll {
-            $(#[test] #[cfg_attr(not(target_os = "linux"), ignore = "needs Linux")]
-            fn $case() { crate::tcp_support::run(ropewalk::PollerKind::Epoll, crate::$case) })+
-        }
+        on_every_variant!(crate::tcp_support::run: $($case),+);
     };
 }
 pub(crate) use over_every_poller;
@@ -36,15 +37,11 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 /// Cases of one process run one by one, so that their descriptors can be counted.
 static ONE_BY_ONE: Mutex<()> = Mutex::new(());
 
-pub(crate) fn run(kind: PollerKind, case: fn(&Reactor)) {
+pub(crate) fn run(variant: Variant, case: fn(&Reactor)) {
     let _alone = ONE_BY_ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let before = descriptors();
     {
-        let reactor = Reactor::builder()
-            .poller(kind)
-            .signals(false)
-            .build()
-            .unwrap();
+        let reactor = variant.reactor();
         case(&reactor);
         reactor.disconnect_all();
         // Deferred results and thread calls that are still under way.
@@ -80,7 +77,7 @@ pub(crate) fn until(reactor: &Reactor, what: &str, done: impl Fn() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !done() {
         assert!(Instant::now() < deadline, "still waiting: {what}");
-        reactor.turn(Some(Duration::from_millis(10))).unwrap();
+        variant::turn(reactor, Duration::from_millis(10));
     }
 }
 
