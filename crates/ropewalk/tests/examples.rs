@@ -31,6 +31,9 @@ fn example(name: &str) -> PathBuf {
 fn build_examples(profile: &Path) {
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet", "--package", "ropewalk", "--examples"]);
+    if cfg!(feature = "tokio") {
+        build.args(["--features", "tokio"]);
+    }
     build.arg("--target-dir").arg(profile.parent().unwrap());
     if profile.ends_with("release") {
         build.arg("--release");
@@ -167,6 +170,62 @@ fn echo_says_why_it_cannot_listen() {
         problem.contains("CannotListen") && problem.contains(&address),
         "{problem}"
     );
+}
+
+/// Talks to a hosted server: through its reactor, through its host, and to the end.
+fn check_hosted(name: &str) {
+    let mut server = Server::start(name, &["127.0.0.1:0"]);
+    let mut stdin = server.stdin.take().unwrap();
+    let mut client = server.connect();
+    // Round trips one by one: each needs the host to be woken.
+    for n in 0..1000_u32 {
+        client.write_all(&n.to_le_bytes()).unwrap();
+        expect(&mut client, &n.to_le_bytes());
+    }
+    let data = pattern(3_000_000);
+    let (mut writer, sent) = (client.try_clone().unwrap(), data.clone());
+    let sender = thread::spawn(move || writer.write_all(&sent).unwrap());
+    expect(&mut client, &data);
+    sender.join().unwrap();
+    for line in ["one\n", "two\n"] {
+        stdin.write_all(line.as_bytes()).unwrap();
+        expect(&mut client, line.as_bytes());
+    }
+    drop(stdin);
+    assert_eq!(client.read(&mut [0; 16]).unwrap(), 0, "stopped by its host");
+    server.expect_success();
+}
+
+/// Reads `data` and nothing else.
+fn expect(stream: &mut TcpStream, data: &[u8]) {
+    let mut received = vec![0; data.len()];
+    stream.read_exact(&mut received).unwrap();
+    assert!(received == data);
+}
+
+#[test]
+fn a_reactor_lives_in_a_poll_loop() {
+    check_hosted("hosted_in_poll");
+}
+
+#[test]
+fn a_reactor_lives_in_calloop() {
+    check_hosted("hosted_in_calloop");
+}
+
+#[test]
+#[cfg(feature = "tokio")]
+fn a_reactor_lives_in_tokio() {
+    check_hosted("hosted_in_tokio");
+}
+
+#[test]
+fn a_hosted_reactor_stops_on_sigterm() {
+    let server = Server::start("hosted_in_calloop", &["127.0.0.1:0"]);
+    let mut client = server.connect();
+    client.write_all(b"x").unwrap();
+    expect(&mut client, b"x");
+    server.terminate();
 }
 
 #[test]
