@@ -138,6 +138,7 @@ fn replace(kept: &OwnedFd, other: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 #[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixStream;

@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super::{Capabilities, Poller, PollerKind, milliseconds};
+use super::timeout::{LONGEST_MILLISECONDS, milliseconds, wait_in_steps};
+use super::{Capabilities, Poller, PollerKind};
 use crate::{Event, Events, Interest, Readiness, Token};
 
 /// A poller over `epoll`, level-triggered.
@@ -42,7 +43,8 @@ impl Epoll {
         check(unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), op, fd, &mut event) }).map(drop)
     }
 
-    fn raw_wait(&mut self, timeout: Option<Duration>) -> io::Result<i32> {
+    /// One call, which answers how many reports it wrote to the buffer.
+    fn call(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let epoll = self.epoll.as_raw_fd();
         let room = i32::try_from(self.buffer.capacity()).unwrap_or(i32::MAX);
         let events = self.buffer.as_mut_ptr();
@@ -51,11 +53,11 @@ impl Epoll {
             let result = check(unsafe { pwait2(epoll, events, room, &fraction) });
             match result {
                 Err(error) if is_missing(&error) => self.nanoseconds = false,
-                result => return result,
+                result => return result.map(count),
             }
         }
         // SAFETY: `events` has room for `room` reports.
-        check(unsafe { libc::epoll_wait(epoll, events, room, milliseconds(timeout)) })
+        check(unsafe { libc::epoll_wait(epoll, events, room, milliseconds(timeout)) }).map(count)
     }
 }
 
@@ -115,6 +117,7 @@ impl Poller for Epoll {
             pollable: true,
             sub_millisecond: self.nanoseconds,
             watches_regular_files: false,
+            reports_hangups: true,
         }
     }
 
@@ -132,11 +135,7 @@ impl Poller for Epoll {
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
-        let count = match self.raw_wait(timeout) {
-            Ok(count) => usize::try_from(count).unwrap_or(0),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        let count = wait_in_steps(timeout, LONGEST_MILLISECONDS, |step| self.call(step))?;
         // SAFETY: the system wrote `count` reports, which is at most the capacity.
         unsafe { self.buffer.set_len(count) };
         for report in &self.buffer {
@@ -184,6 +183,11 @@ fn readiness(flags: u32) -> Readiness {
         }
     }
     readiness
+}
+
+/// The count that a call which did not fail answered.
+fn count(result: i32) -> usize {
+    usize::try_from(result).unwrap_or(0)
 }
 
 fn check(result: i32) -> io::Result<i32> {

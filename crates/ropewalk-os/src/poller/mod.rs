@@ -11,6 +11,7 @@ use crate::{Events, Interest, Token};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
 mod poll;
+mod timeout;
 
 /// Waits for readiness on a set of descriptors. `tests/poller_conformance.rs` checks:
 ///
@@ -18,7 +19,12 @@ mod poll;
 ///   deregistered.
 /// - A report may be spurious. A report is never lost.
 /// - One event per descriptor and wait, with read and write readiness merged.
-/// - Hang-up and error are reported unasked, for descriptors with some interest.
+/// - Hang-up and error are reported unasked, for descriptors with some interest; by a poller that
+///   cannot tell them apart (see [`Capabilities::reports_hangups`]), as the readiness that was asked
+///   for.
+/// - A descriptor that was closed while it is watched is reported as
+///   [`INVALID`](crate::Readiness::INVALID) or not at all, until it is deregistered, and hides no
+///   other.
 ///
 /// A poller belongs to one thread at a time.
 pub trait Poller: Send {
@@ -67,9 +73,10 @@ pub trait Poller: Send {
 
     /// Waits for an event or until `timeout` is over, and replaces the content of `events`.
     ///
-    /// `None` waits without limit. A poller that counts milliseconds rounds *up*: a wait never
-    /// ends before its timeout without an event. A signal ends the wait with no events;
-    /// [`Interrupted`](io::ErrorKind::Interrupted) is never returned.
+    /// `None` waits without limit. A poller that counts milliseconds rounds *up*, and one that
+    /// cannot wait so long in one call waits again: a wait never ends before its timeout without an
+    /// event. A signal ends the wait with no events; [`Interrupted`](io::ErrorKind::Interrupted) is
+    /// never returned.
     ///
     /// # Errors
     ///
@@ -103,6 +110,11 @@ pub struct Capabilities {
     pub sub_millisecond: bool,
     /// Whether it accepts regular files (they are always ready).
     pub watches_regular_files: bool,
+    /// Whether it tells hang-ups and errors from readiness. One that does not reports a descriptor
+    /// with such an end as readable or writable, whichever was asked for, and the end is met by
+    /// reading or writing. One that was hung up, and is neither, is not reported to those who only
+    /// write.
+    pub reports_hangups: bool,
 }
 
 /// The pollers there are. Which of them this platform has is told by
@@ -210,26 +222,9 @@ impl FromStr for PollerKind {
     }
 }
 
-/// `timeout` in whole milliseconds for system calls that count so: rounded up, -1 for no limit.
-pub(crate) fn milliseconds(timeout: Option<Duration>) -> i32 {
-    let Some(timeout) = timeout else { return -1 };
-    // Rounding a 0.4 ms delay down gives a zero timeout, and the loop would spin until it is due.
-    let rounded = timeout.as_nanos().div_ceil(1_000_000);
-    i32::try_from(rounded).unwrap_or(i32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_fraction_of_a_millisecond_is_a_whole_one() {
-        assert_eq!(milliseconds(Some(Duration::from_nanos(1))), 1);
-        assert_eq!(milliseconds(Some(Duration::from_micros(1001))), 2);
-        assert_eq!(milliseconds(Some(Duration::ZERO)), 0);
-        assert_eq!(milliseconds(Some(Duration::MAX)), i32::MAX);
-        assert_eq!(milliseconds(None), -1);
-    }
 
     #[test]
     fn a_poller_is_chosen_by_its_name() {

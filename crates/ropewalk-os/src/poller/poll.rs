@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
-use super::{Capabilities, Poller, PollerKind, milliseconds};
+use super::timeout::{LONGEST_MILLISECONDS, milliseconds, wait_in_steps};
+use super::{Capabilities, Poller, PollerKind};
 use crate::{Event, Events, Interest, Readiness, Token};
 
 /// A poller over `poll`: the set is here, and handed to the system at each wait.
@@ -25,6 +26,14 @@ impl Poll {
         }
     }
 
+    /// One call, which answers how many entries of the set it marked.
+    fn call(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let length = self.set.len() as libc::nfds_t;
+        // SAFETY: `set` holds `length` entries, and the call writes their `revents` only.
+        let count = unsafe { libc::poll(self.set.as_mut_ptr(), length, milliseconds(timeout)) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+
     fn place(&self, fd: RawFd) -> Option<usize> {
         let place = *self.places.get(usize::try_from(fd).ok()?)?;
         place.map(|place| place as usize)
@@ -41,6 +50,7 @@ impl Poller for Poll {
             pollable: false,
             sub_millisecond: false,
             watches_regular_files: true,
+            reports_hangups: true,
         }
     }
 
@@ -87,17 +97,7 @@ impl Poller for Poll {
 
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
-        let length = self.set.len() as libc::nfds_t;
-        // SAFETY: `set` holds `length` entries, and the call writes their `revents` only.
-        let count = unsafe { libc::poll(self.set.as_mut_ptr(), length, milliseconds(timeout)) };
-        if count < 0 {
-            let error = io::Error::last_os_error();
-            return match error.kind() {
-                io::ErrorKind::Interrupted => Ok(()),
-                _ => Err(error),
-            };
-        }
-        let mut left = count;
+        let mut left = wait_in_steps(timeout, LONGEST_MILLISECONDS, |step| self.call(step))?;
         for (entry, token) in self.set.iter().zip(&self.tokens) {
             if left == 0 {
                 break;
