@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ HERE = Path(__file__).resolve().parent / "conformance"
 sys.path.insert(0, str(HERE))
 
 from compare import Expected, flaky_tests, judge, load_expected  # noqa: E402
+from reactors import COUNTERPARTS, Counterpart  # noqa: E402
 from suite import Outcome, Results, TrialRun  # noqa: E402
 
 
@@ -71,8 +73,39 @@ def test_a_run_that_skipped_everything_does_not_pass() -> None:
 
 def test_the_checked_in_list_is_well_formed() -> None:
     path = HERE / "expected_differences.toml"
-    for reactor in ("ropewalk.epollreactor.EPollReactor", "ropewalk.pollreactor.PollReactor"):
-        load_expected(path, reactor)
+    for counterpart in COUNTERPARTS:
+        load_expected(path, counterpart.ropewalk)
+
+
+@pytest.mark.parametrize("counterpart", COUNTERPARTS, ids=lambda c: c.installed)
+def test_both_sides_of_a_comparison_have_one_class_name(counterpart: Counterpart) -> None:
+    # Or the ids of the tests would differ.
+    names = {name.rpartition(".")[2] for name in (counterpart.ropewalk, counterpart.twisted)}
+    assert len(names) == 1
+
+
+def test_a_test_module_imports_the_reactor_class_that_is_chosen() -> None:
+    run = TrialRun(
+        "epoll",
+        ["sample_substituted"],
+        path=(str(HERE / "samples"),),
+        substitutes=(
+            ("twisted.internet.epollreactor.EPollReactor", "ropewalk.epollreactor.EPollReactor"),
+        ),
+    )
+    assert set(run.run().counts()) == {"passed"}
+    unsubstituted = replace(run, substitutes=())
+    assert set(unsubstituted.run().counts()) == {"failed"}
+
+
+def test_kqueue_is_in_trials_process_and_in_all_its_children() -> None:
+    run = TrialRun(
+        "kqueue",
+        ["sample_kqueue"],
+        path=(str(HERE / "samples"),),
+        site=(str(HERE / "kqueue_site"),),
+    )
+    assert run.run().counts() == {"passed": 2}
 
 
 @pytest.mark.parametrize("jobs", [0, 2])

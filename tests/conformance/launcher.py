@@ -1,10 +1,10 @@
-"""Runs trial in this process, records every test, and can point Twisted's builders at a reactor.
+"""Runs trial in this process, records every test, and can choose the reactor classes under test.
 
     python launcher.py PLAN.json
 
-The plan is made by `suite.py`; `TrialRun` there says what it holds. Twisted stays unmodified: the
-reactors of its reactor-parametrised tests are a class attribute, which must be set before the test
-modules are imported.
+The plan is made by `suite.py`; `TrialRun` there says what it holds. Twisted's tests stay
+unmodified: the reactors of its reactor-parametrised tests are a class attribute, and those for one
+reactor class import it by its name. Both must be set before the test modules are imported.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import unittest
 from pathlib import Path
 
 from recorder import Record, recording_reporter
+from twisted.python.reflect import namedAny
 from twisted.python.usage import UsageError
 from twisted.scripts import trial
 from twisted.trial._asyncrunner import _iterateTests
@@ -32,6 +33,8 @@ def main(plan_path: str) -> None:
         config.parseOptions(plan["arguments"])
     except UsageError as error:
         raise SystemExit(f"trial: {error}") from error
+    for place, replacement in plan["substitutes"]:
+        substitute(place, replacement)
     if plan["builder_reactor"] is not None:
         from twisted.internet.test.reactormixins import ReactorBuilder
 
@@ -50,7 +53,18 @@ def main(plan_path: str) -> None:
     record.collected(suite.countTestCases())
     if suite.countTestCases():
         runner.run(suite)
+    for place, replacement in plan["substitutes"]:
+        if namedAny(place) is not namedAny(replacement):
+            raise SystemExit(f"a test took {replacement} away from {place}")
     record.finished()
+
+
+def substitute(place: str, replacement: str) -> None:
+    """Put one object in the place of another, both given by their dotted names."""
+    # First, for the replacement may inherit from what stands in its place.
+    found = namedAny(replacement)
+    module, _, name = place.rpartition(".")
+    setattr(namedAny(module), name, found)
 
 
 def without(suite: unittest.TestSuite, tests: set[str], packages: list[str]) -> unittest.TestSuite:

@@ -2,42 +2,42 @@
 
     python tests/conformance/run.py [--quick] [--fresh] [--module NAME]... [--reactor NAME]...
 
-Part one runs the tests that Twisted makes once per reactor class, for each ropewalk reactor. Part
-two runs all of Twisted's tests on the installed reactor; `--quick` leaves it out. A test that ends
-in another way than on Twisted's EPollReactor (passed, failed, errored, skipped, ...) is printed,
-and fails the command unless expected_differences.toml has its reason. So does an entry of that
-file that no longer occurs. Twisted's reactor runs twice, to find the tests that are not steady on
-it, and its results are kept in build/conformance until `--fresh`.
+Part one runs, for each ropewalk reactor, the tests that Twisted makes once per reactor class, those
+for that reactor class, and those for the installed reactor. Part two runs all of Twisted's tests on
+the reactor that `--reactor=ropewalk` installs. `--quick` leaves out part two, and of part one the
+tests for the installed reactor. A test that ends in another way than on Twisted's reactor of the
+same kind (passed, failed, errored, skipped, ...) is printed, and fails the command unless
+expected_differences.toml has its reason. So does an entry of that file that no longer occurs.
+Twisted's reactors run twice, to find the tests that are not steady on them, and their results are
+kept in build/conformance until `--fresh`.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import platform
 import signal
 import sys
 import time
-from dataclasses import dataclass, replace
-from importlib.metadata import distributions
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
-import twisted
+from baselines import cached
 from compare import Difference, Verdict, differences, flaky_tests, judge, load_expected
-from suite import BUILDER_MODULES, HERE, Results, SuiteError, TrialRun
+from reactors import CHOOSING, COUNTERPARTS, by_class, by_name
+from suite import (
+    BUILDER_MODULES,
+    HERE,
+    INSTALLED_MODULES,
+    Results,
+    SuiteError,
+    TrialRun,
+    end_all_runs,
+)
 from twisted.application.reactors import getReactorTypes
-
-ROOT = HERE.parent.parent
-CACHE = ROOT / "build" / "conformance"
-
-BASELINE_CLASS = "twisted.internet.epollreactor.EPollReactor"
-BASELINE_NAME = "epoll"
-ROPEWALK_CLASSES = ["ropewalk.epollreactor.EPollReactor", "ropewalk.pollreactor.PollReactor"]
-ROPEWALK_NAMES = ["ropewalk"]
 
 #: Fewer passed tests than this in a whole part mean that the tests did not really run: a reactor
 #: class that Twisted's harness cannot use turns all of its tests into skips.
-MINIMUM_PASSED = {"builders": 330, "everything": 10_000}
+MINIMUM_PASSED = {"builders": 330, "modules": 560, "everything": 10_000}
 
 #: Differences up to this number are run again alone, to say whether they are steady.
 RETRIED_AT_MOST = 40
@@ -54,25 +54,33 @@ class Part:
     baseline: TrialRun
     ropewalk: TrialRun
     whole: bool
+    #: What there is to print, for parts run side by side.
+    lines: list[str] = field(default_factory=list)
+
+    def say(self, line: str) -> None:
+        """Print a line at the end of the part."""
+        self.lines.append(line)
 
 
 def main() -> int:
     options = parse_arguments()
-    # Ended from outside, it still ends the trial that it started.
+    # Ended from outside, it still ends the trials that it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     begun = time.monotonic()
     failed = []
-    for part in parts(options):
-        print(f"== {part.title}", flush=True)
-        try:
-            verdict = compare_part(part, options)
-        except SuiteError as error:
-            print(f"   {error}")
-            failed.append(part.title)
-            continue
-        report(verdict)
-        if not verdict.passed:
-            failed.append(part.title)
+    try:
+        # Part two has workers of its own.
+        for found, workers in ((builder_parts(options), options.jobs), (whole_parts(options), 1)):
+            with ThreadPoolExecutor(workers) as pool:
+                try:
+                    for title, passed in pool.map(lambda part: run_part(part, options), found):
+                        if not passed:
+                            failed.append(title)
+                except BaseException:
+                    end_all_runs()
+                    raise
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     seconds = time.monotonic() - begun
     if failed:
         print(f"conformance: FAILED after {seconds:.0f} s: " + "; ".join(failed))
@@ -83,8 +91,8 @@ def main() -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="part one only")
-    parser.add_argument("--fresh", action="store_true", help="run Twisted's reactor anew")
+    parser.add_argument("--quick", action="store_true", help="the short part one only")
+    parser.add_argument("--fresh", action="store_true", help="run Twisted's reactors anew")
     parser.add_argument(
         "--module", action="append", default=[], help="only these test modules or packages"
     )
@@ -94,43 +102,69 @@ def parse_arguments() -> argparse.Namespace:
         default=[],
         help="a dotted class name for part one, or a --reactor name for part two",
     )
-    parser.add_argument("--jobs", type=int, default=2, help="workers of part two")
+    parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
     parser.add_argument("--patience", type=float, default=TrialRun.patience, help="seconds")
     return parser.parse_args()
 
 
-def parts(options: argparse.Namespace) -> list[Part]:
-    """What to compare, by the options."""
-    classes = [name for name in options.reactor if "." in name]
+def builder_parts(options: argparse.Namespace) -> list[Part]:
+    """Part one, by the options: the comparisons class by class."""
+    chosen = COUNTERPARTS
+    if options.reactor:
+        chosen = [by_class(name) for name in options.reactor if "." in name]
+    found = []
+    for counterpart in chosen:
+        every = [*BUILDER_MODULES, *counterpart.modules]
+        if not options.quick:
+            every += INSTALLED_MODULES
+        modules = [name for name in every if selected(name, options.module)]
+        if not modules:
+            continue
+        baseline = TrialRun(
+            counterpart.installed,
+            modules,
+            counterpart.factory or counterpart.twisted,
+            patience=options.patience,
+            site=counterpart.site,
+        )
+        other = replace(
+            baseline,
+            installed=plugin_name(counterpart.ropewalk),
+            builder_reactor=counterpart.factory or counterpart.ropewalk,
+            substitutes=counterpart.substitutes,
+        )
+        title = f"{counterpart.ropewalk} with {counterpart.twisted}"
+        kind = "builders" if options.quick else "modules"
+        found.append(Part(title, kind, counterpart.ropewalk, baseline, other, modules == every))
+    return found
+
+
+def whole_parts(options: argparse.Namespace) -> list[Part]:
+    """Part two, by the options: the comparisons of all tests."""
     names = [name for name in options.reactor if "." not in name]
     if not options.reactor:
-        classes, names = ROPEWALK_CLASSES, ROPEWALK_NAMES
-    if options.quick:
-        names = []
-    modules = BUILDER_MODULES
-    if options.module:
-        modules = [name for name in BUILDER_MODULES if selected(name, options.module)]
+        names = list(CHOOSING)
     found = []
-    for class_name in classes if modules else []:
-        baseline = TrialRun(BASELINE_NAME, modules, BASELINE_CLASS, patience=options.patience)
-        other = replace(baseline, installed=plugin_name(class_name), builder_reactor=class_name)
-        title = f"reactor-parametrised tests on {class_name}"
-        whole = modules == BUILDER_MODULES
-        found.append(Part(title, "builders", class_name, baseline, other, whole))
-    for name in names:
+    for name in [] if options.quick else names:
         everything = options.module or ["twisted"]
+        counterpart = by_name(name)
         baseline = TrialRun(
-            BASELINE_NAME, everything, None, options.jobs, patience=options.patience
+            counterpart.installed,
+            everything,
+            None,
+            options.jobs,
+            patience=options.patience,
+            site=counterpart.site,
         )
-        title = f"{' '.join(everything)} with --reactor={name}"
         other = replace(baseline, installed=name)
+        title = f"{' '.join(everything)} with --reactor={name} and {counterpart.installed}"
         found.append(Part(title, "everything", name, baseline, other, not options.module))
     return found
 
 
 def selected(module: str, wanted: list[str]) -> bool:
-    """Whether the module is one of the wanted ones or inside one."""
-    return any(f"{module}.".startswith(f"{name}.") for name in wanted)
+    """Whether the module is one of the wanted ones or inside one; all are if none is named."""
+    return not wanted or any(f"{module}.".startswith(f"{name}.") for name in wanted)
 
 
 def plugin_name(class_name: str) -> str:
@@ -142,6 +176,21 @@ def plugin_name(class_name: str) -> str:
     raise SystemExit(f"no --reactor name for {module}: is ropewalk installed?")
 
 
+def run_part(part: Part, options: argparse.Namespace) -> tuple[str, bool]:
+    """Compare, print what was found, and say whether it is well."""
+    # In one piece each, for other parts print as well.
+    print(f"-- {part.title}: running\n", end="", flush=True)
+    passed = False
+    try:
+        verdict = compare_part(part, options)
+        report(part, verdict)
+        passed = verdict.passed
+    except SuiteError as error:
+        part.say(f"   {error}")
+    print("\n".join([f"== {part.title}", *part.lines, ""]), end="", flush=True)
+    return part.title, passed
+
+
 def compare_part(part: Part, options: argparse.Namespace) -> Verdict:
     """Run both reactors and judge the differences."""
     first, second = (
@@ -149,36 +198,13 @@ def compare_part(part: Part, options: argparse.Namespace) -> Verdict:
     )
     flaky = flaky_tests(first, second)
     other = part.ropewalk.run()
-    print_counts(first, other)
+    print_counts(part, first, other)
     expected = load_expected(HERE / "expected_differences.toml", part.reactor)
     minimum = MINIMUM_PASSED[part.kind] if part.whole else 1
-    verdict = judge(first, other, flaky, expected, minimum, part.whole)
+    verdict = judge(first, other, flaky, expected, minimum, part.kind != "builders" and part.whole)
     if 0 < len(verdict.unexpected) <= RETRIED_AT_MOST:
         retry(part, verdict)
     return verdict
-
-
-#: Baselines run or found by this process, by file: several parts share one.
-_BASELINES: dict[Path, Results] = {}
-
-
-def cached(run: TrialRun, label: str, fresh: bool) -> Results:
-    """The baseline's results, from this process, from the cache, or newly run."""
-    # Which tests skip themselves depends on the packages that are installed and on the way to run.
-    packages = {f"{d.name}=={d.version}" for d in distributions() if d.name != "ropewalk"}
-    ways = [(HERE / file).read_text() for file in ("suite.py", "launcher.py", "recorder.py")]
-    key = " ".join([*run.names, *sorted(packages), *ways])
-    names = hashlib.sha256(key.encode()).hexdigest()[:8]
-    version = f"twisted-{twisted.__version__}-{sys.implementation.name}-{platform.python_version()}"
-    path = CACHE / version / f"{run.installed}-{label}-{names}.json"
-    if path not in _BASELINES:
-        if fresh or not path.exists():
-            print(f"   running the baseline ({label})", flush=True)
-            results = run.run()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(results.to_json())
-        _BASELINES[path] = Results.from_json(path.read_text())
-    return _BASELINES[path]
 
 
 def retry(part: Part, verdict: Verdict) -> None:
@@ -196,11 +222,11 @@ def retry(part: Part, verdict: Verdict) -> None:
             alone = replace(run, names=[denormalise(run, name) for name in names], jobs=0)
             for test, outcome in alone.run().outcomes.items():
                 ends.setdefault(test, {}).setdefault(side, []).append(outcome.kind)
-    print(f"   run again alone, {RETRIES} times each in turns:")
+    part.say(f"   run again alone, {RETRIES} times each in turns:")
     for difference in list(verdict.unexpected):
         again = ends.get(difference.test, {})
         before, after = again.get("baseline", []), again.get("ropewalk", [])
-        print(f"   {difference.test}: baseline {before}, ropewalk {after}")
+        part.say(f"   {difference.test}: baseline {before}, ropewalk {after}")
         if difference.ropewalk.kind in before:
             verdict.unexpected.remove(difference)
             verdict.unsteady.append(difference)
@@ -213,32 +239,32 @@ def denormalise(run: TrialRun, test: str) -> str:
     return test.replace("@REACTOR@", run.builder_reactor.rpartition(".")[2])
 
 
-def print_counts(baseline: Results, ropewalk: Results) -> None:
+def print_counts(part: Part, baseline: Results, ropewalk: Results) -> None:
     """One line per side."""
     for name, results in (("baseline", baseline), ("ropewalk", ropewalk)):
         counts = results.counts()
         text = ", ".join(f"{counts[kind]} {kind}" for kind in sorted(counts))
-        print(f"   {name}: {len(results.outcomes)} tests: {text}; {results.seconds:.1f} s")
+        part.say(f"   {name}: {len(results.outcomes)} tests: {text}; {results.seconds:.1f} s")
     same = len(baseline.outcomes.keys() | ropewalk.outcomes.keys())
-    print(f"   alike: {same - len(differences(baseline, ropewalk))} of {same}", flush=True)
+    part.say(f"   alike: {same - len(differences(baseline, ropewalk))} of {same}")
 
 
-def report(verdict: Verdict) -> None:
+def report(part: Part, verdict: Verdict) -> None:
     """Print every difference."""
-    show("UNEXPECTED", verdict.unexpected)
-    show("not steady on the baseline either", verdict.unsteady)
+    show(part, "UNEXPECTED", verdict.unexpected)
+    show(part, "not steady on the baseline either", verdict.unsteady)
     for difference, entry in verdict.expected:
-        print(f"   expected: {difference}\n      because  {entry.reason}")
+        part.say(f"   expected: {difference}\n      because  {entry.reason}")
     for entry in verdict.no_longer:
-        print(f"   EXPECTED BUT GONE: {entry.test}: remove it from expected_differences.toml")
+        part.say(f"   EXPECTED BUT GONE: {entry.test}: remove it from expected_differences.toml")
     for complaint in verdict.complaints:
-        print(f"   {complaint}")
+        part.say(f"   {complaint}")
 
 
-def show(label: str, found: list[Difference]) -> None:
+def show(part: Part, label: str, found: list[Difference]) -> None:
     """Print differences under a label."""
     for difference in found:
-        print(f"   {label}: {difference}")
+        part.say(f"   {label}: {difference}")
 
 
 if __name__ == "__main__":

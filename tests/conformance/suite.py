@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,12 @@ BUILDER_MODULES = [
         "process",
         "tcp",
     )
+]
+
+#: Modules whose tests run on the installed reactor, the ones that a poller can make fail.
+INSTALLED_MODULES = [
+    f"twisted.test.test_{name}"
+    for name in ("internet", "process", "ssl", "stdio", "tcp", "threads", "udp", "unix")
 ]
 
 #: Modules whose tests share something outside their process, here a network device's name, so that
@@ -109,6 +116,11 @@ class TrialRun:
     without: tuple[str, ...] = ()
     #: Directories in which the names are looked for first.
     path: tuple[str, ...] = ()
+    #: Objects to put in the place of others before any test module is imported: dotted names of
+    #: the place and of the object.
+    substitutes: tuple[tuple[str, str], ...] = ()
+    #: Directories in the search path of all Python processes of the run.
+    site: tuple[str, ...] = ()
     #: Seconds without any test starting or ending, after which the tests that run count as hung.
     #: Above trial's own 120 s, which end a test whose reactor still turns.
     patience: float = 150.0
@@ -179,22 +191,49 @@ class TrialRun:
             "exclude": done,
             "without": self.without,
             "path": self.path,
+            "substitutes": self.substitutes,
             "record": str(record),
         }
         path = directory / "plan.json"
         path.write_text(json.dumps(plan))
-        return subprocess.Popen(
-            [sys.executable, str(HERE / "launcher.py"), str(path)],
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=clean_environment(),
-            start_new_session=True,
-        )
+        with _STARTING:
+            if _ENDED.is_set():
+                raise SuiteError("ended from outside")
+            child = subprocess.Popen(
+                [sys.executable, str(HERE / "launcher.py"), str(path)],
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=clean_environment(self.site),
+                start_new_session=True,
+            )
+            _RUNNING.add(child)
+        return child
 
 
-def clean_environment() -> dict[str, str]:
+_STARTING = threading.Lock()
+_RUNNING: set[subprocess.Popen] = set()
+_ENDED = threading.Event()
+
+
+def end_all_runs() -> None:
+    """End every run of this process; no other one starts."""
+    with _STARTING:
+        _ENDED.set()
+        for child in _RUNNING:
+            end_session(child)
+
+
+def end_session(child: subprocess.Popen) -> None:
+    """Kill a process and what it started."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def clean_environment(site: tuple[str, ...] = ()) -> dict[str, str]:
     """The environment of a run: this one, without what changes the results of tests."""
     environment = dict(os.environ)
     # Some tests run Twisted's commands, and some need a locale that exists.
@@ -203,6 +242,8 @@ def clean_environment() -> dict[str, str]:
     for name in ("PYTHONPATH", "PYTHONWARNINGS", "PYTHONDEVMODE", "MAKEFLAGS", "MAKELEVEL"):
         environment.pop(name, None)
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    if site:
+        environment["PYTHONPATH"] = os.pathsep.join(site)
     return environment
 
 
@@ -221,10 +262,9 @@ def wait_while_writing(child: subprocess.Popen, record: Path, patience: float) -
                 return None
     finally:
         # The session holds trial, its workers, and what its tests left running.
-        try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        end_session(child)
+        with _STARTING:
+            _RUNNING.discard(child)
         child.wait()
 
 
