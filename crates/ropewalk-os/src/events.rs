@@ -33,6 +33,17 @@ impl Events {
         self.0.push(event);
     }
 
+    /// Adds `readiness` to the event at `place` if that is `token`'s; else it answers false.
+    pub(crate) fn merge(&mut self, place: usize, token: Token, readiness: Readiness) -> bool {
+        match self.0.get_mut(place) {
+            Some(event) if event.token == token => {
+                event.readiness |= readiness;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Empties the list and keeps its room.
     pub fn clear(&mut self) {
         self.0.clear();

@@ -17,6 +17,7 @@ mod waker;
 pub use events::{Event, Events};
 pub use host_fd::HostFd;
 pub use interest::{Interest, Readiness};
+pub use poller::kqueue;
 pub use poller::{Capabilities, Poller, PollerKind, UnknownPoller};
 pub use registry::{Registry, SourceFd};
 pub use signal::SignalSet;

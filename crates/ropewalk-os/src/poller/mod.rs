@@ -10,6 +10,7 @@ use crate::{Events, Interest, Token};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
+pub mod kqueue;
 mod poll;
 mod timeout;
 

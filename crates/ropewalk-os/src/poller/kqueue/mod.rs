@@ -16,6 +16,7 @@ use rustix::fs::FileType;
 
 use self::changes::Slots;
 pub use self::system::{EventFlags, Filter, KernelEvent, Kqueue, note};
+use super::timeout::wait_in_steps;
 use super::{Capabilities, Poller, PollerKind};
 use crate::{Event, Events, Interest, Readiness, Token};
 
@@ -39,6 +40,9 @@ pub struct KqueuePoller<K> {
 const FIRST_ROOM: usize = 256;
 const LARGEST_ROOM: usize = 4096;
 
+/// What every system accepts: some of them refused longer ones as invalid for a long time.
+const LONGEST_WAIT: Duration = Duration::from_secs(100_000_000);
+
 impl<K: Kqueue> KqueuePoller<K> {
     /// A poller over `kqueue`, which nobody else changes.
     pub fn new(kqueue: K) -> Self {
@@ -56,20 +60,22 @@ impl<K: Kqueue> KqueuePoller<K> {
     fn call(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         // A refused change takes an event's place, and without one the later changes were lost.
         debug_assert!(self.changes.len() <= self.buffer.len());
-        let result = self.kqueue.kevent(&self.changes, &mut self.buffer, timeout);
-        match result {
-            Ok(count) => {
-                self.changes.clear();
-                Ok(count.min(self.buffer.len()))
-            }
-            // Only a wait is interrupted, and it comes after the changes.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                self.changes.clear();
-                Ok(0)
-            }
-            // Which changes were made is not known; all can be made once more.
-            Err(error) => Err(error),
-        }
+        let Self {
+            kqueue,
+            changes,
+            buffer,
+            ..
+        } = self;
+        let mut news = changes.as_slice();
+        let count = wait_in_steps(timeout, LONGEST_WAIT, |step| {
+            let count = kqueue.kevent(news, buffer, step)?;
+            news = &[];
+            Ok(count)
+        })?;
+        // Only a wait is interrupted, and it comes after the changes. Where the call failed, which
+        // of them were made is not known: they stay, for all can be made once more.
+        changes.clear();
+        Ok(count.min(buffer.len()))
     }
 
     /// Makes `changes` without waiting or looking for events; answers those that were refused.
@@ -262,7 +268,6 @@ impl<K: Kqueue> Poller for KqueuePoller<K> {
             watches_regular_files: false,
             // EV_EOF comes with readability or writability, never alone.
             reports_hangups: false,
-            reports_hangups: true,
         }
     }
 
