@@ -36,7 +36,8 @@ class RopewalkReactor(PosixReactorBase):
     def __init__(self) -> None:
         self._core = _ropewalk.Core(self._pollerName)
         self._core.set_reactor(self)
-        super().__init__()
+        # Not the class of Twisted's that a reactor replaces: it would open a poller of its own.
+        PosixReactorBase.__init__(self)
         # A bound native method costs half of a Python method that calls it. What a subclass
         # overrides stays as it is.
         for name in ("callLater", "callFromThread"):

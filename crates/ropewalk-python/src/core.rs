@@ -87,11 +87,9 @@ impl Core {
     /// Moves a timer to the time its delayed call names now.
     pub(crate) fn move_timer(&self, py: Python<'_>, call: &DelayedState) {
         if let Some(id) = call.id.get() {
-            self.state
-                .get(py)
-                .timers
-                .borrow_mut()
-                .reset(id, call.time.get());
+            let state = self.state.get(py);
+            state.timers.borrow_mut().reset(id, call.time.get());
+            state.engine.wake_host();
         }
     }
 
@@ -236,6 +234,7 @@ impl Core {
             .borrow_mut()
             .insert(time, call.clone().unbind());
         call.get().state(py).id.set(Some(id));
+        state.engine.wake_host();
         Ok(call)
     }
 

@@ -12,6 +12,7 @@ mod chunk;
 mod core;
 mod delayed_call;
 mod host;
+mod hosting;
 mod log_contexts;
 mod sources;
 mod stream;

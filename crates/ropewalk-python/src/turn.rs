@@ -84,7 +84,7 @@ impl Core {
     }
 
     /// The rest of one turn: flush, wait, dispatch.
-    fn poll(slf: &Bound<'_, Self>, timeout: Option<Duration>) -> PyResult<()> {
+    pub(crate) fn poll(slf: &Bound<'_, Self>, timeout: Option<Duration>) -> PyResult<()> {
         let py = slf.py();
         let state = slf.get().state(py);
         let stack = twisted::context_stack(py)?.unbind();
