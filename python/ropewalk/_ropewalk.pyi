@@ -30,10 +30,14 @@ class Core:
         """IReactorFromThreads.callFromThread. Any thread."""
     def wake(self) -> None:
         """Ends the wait of the loop, or the next one. Any thread."""
-    def host_descriptor(self) -> int: ...
-    def hosted_turn(self) -> float | None: ...
-    def release_poller(self) -> None: ...
-    def restore_poller(self) -> None: ...
+    def host_descriptor(self) -> int:
+        """The descriptor that another loop watches for readability, to call `hosted_turn`."""
+    def hosted_turn(self) -> float | None:
+        """One turn without waiting; when the next is due: minus infinity for at once, or None."""
+    def release_poller(self) -> None:
+        """Closes the poller, before a fork."""
+    def restore_poller(self) -> None:
+        """Makes a new poller and waker pipe, after a fork."""
     def waker_descriptors(self) -> tuple[int, int]:
         """The descriptors of the waker's pipe: read end, write end."""
     def timeout(self) -> float | None:
