@@ -8,6 +8,7 @@ import os
 import platform
 import resource
 import sys
+from itertools import groupby
 from pathlib import Path
 
 from harness.build import build
@@ -27,12 +28,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short round: does it work at all")
     parser.add_argument("--only", type=names, metavar="W,…", help=f"workloads of: {known}")
     parser.add_argument(
-        "--servers", type=names, default=DEFAULT, metavar="S,…", help=f"servers of: {NAMES}"
+        "--servers",
+        type=names,
+        metavar="S,…",
+        help=f"in place of each workload's usual ones, servers of: {NAMES}",
     )
     parser.add_argument("--rounds", type=int, default=None, help="3, with --quick 1")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures too")
     arguments = parser.parse_args()
-    for given, allowed in ((arguments.only or [], known), (arguments.servers, NAMES)):
+    for given, allowed in ((arguments.only or [], known), (arguments.servers or [], NAMES)):
         for name in given:
             if name not in allowed:
                 parser.error(f"{name!r} is not one of {', '.join(allowed)}")
@@ -87,6 +91,11 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} CPUs, Linux {platform.release()}, Python {python}"
 
 
+def by_servers(workload: Workload) -> tuple[str, ...]:
+    """Workloads that are for the same servers share tables; those for the usual ones come first."""
+    return workload.servers
+
+
 def main() -> int:
     arguments = parse()
     if not sys.platform.startswith("linux"):
@@ -98,18 +107,26 @@ def main() -> int:
     if reason is not None:
         sys.exit(f"the load client: {reason}")
     # Room for the busy ones, the listener and what Python has open.
-    idle = 9000 if hard < 0 or hard >= 9200 else hard - 200
+    room = hard - 200 if hard > 0 else 10_000
     settings = (
-        Settings(builds.paths["load"], 0.3, 100, min(idle, 1000))
+        Settings(builds.paths["load"], 0.3, 100, min(room, 1000), (0, 100, 1000))
         if arguments.quick
-        else Settings(builds.paths["load"], 2.0, 2000, idle)
+        else Settings(
+            builds.paths["load"], 2.0, 2000, min(room, 9000), (0, 1000, min(room, 10_000))
+        )
     )
     rounds = arguments.rounds or (1 if arguments.quick else 3)
-    servers = [make(name, builds) for name in arguments.servers]
     workloads = [w for w in WORKLOADS if arguments.only is None or w.name in arguments.only]
-    samples, absences, failed = measure(servers, workloads, settings, rounds)
     print(f"{machine()}; {rounds} rounds, medians; {settings.idle} idle connections\n")
-    print(Report(servers, samples, absences).render(workloads))
+    samples: Samples = {}
+    failed = False
+    for usual, group in groupby(sorted(workloads, key=by_servers), by_servers):
+        chosen = list(group)
+        servers = [make(name, builds) for name in arguments.servers or usual or DEFAULT]
+        measured, absences, trouble = measure(servers, chosen, settings, rounds)
+        print(Report(servers, measured, absences, settings.curve).render(chosen), flush=True)
+        samples |= measured
+        failed |= trouble
     if arguments.json is not None:
         rows = [
             {"workload": workload, "server": server, "rounds": figures}

@@ -12,6 +12,7 @@ from functools import cache
 from harness.build import BENCH, Builds
 
 SCRIPTS = BENCH / "servers"
+RUST = "ropewalk, Rust"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,13 @@ class Server:
 
 
 DEFAULT = ["raw", "rust", "ropewalk", "twisted", "asyncio", "uvloop"]
-NAMES = [*DEFAULT, "rust-poll", "ropewalk-poll", "twisted-poll", "plain-asyncio"]
+POLLERS = ["rust", "rust-kqueue", "rust-poll", "rust-select"] + [
+    f"{library}{poller}"
+    for library in ("ropewalk", "twisted")
+    for poller in ("", "-poll", "-select")
+]
+HOSTED = ["ropewalk", "ropewalk-asyncio", "ropewalk-uvloop", "asyncio", "twisted-uvloop"]
+NAMES = [*dict.fromkeys([*DEFAULT, *POLLERS, *HOSTED]), "plain-asyncio"]
 
 
 def import_error(module: str, environment: dict[str, str]) -> str | None:
@@ -108,22 +115,23 @@ def make(name: str, builds: Builds) -> Server:
                 lambda mode: [builds.paths["raw_epoll"], "0", mode],
                 missing=builds.reason("raw_epoll"),
             )
-        case "rust":
-            return _rust(name, "ropewalk, Rust", "epoll", builds)
-        case "rust-poll":
-            return _rust(name, "ropewalk, Rust, poll", "poll", builds)
+        case "rust" | "rust-kqueue" | "rust-poll" | "rust-select":
+            poller = name.partition("-")[2] or "epoll"
+            return _rust(name, f"ropewalk, Rust, {poller}" if "-" in name else RUST, poller, builds)
         case "ropewalk":
             return _twisted(name, "ropewalk, Twisted", "ropewalk", "ropewalk.default")
-        case "ropewalk-poll":
-            return _twisted(
-                name, "ropewalk, Twisted, poll", "ropewalk-poll", "ropewalk.pollreactor"
-            )
-        case "twisted":
-            return _twisted(name, "Twisted epoll", "epoll", "twisted.internet.epollreactor")
-        case "twisted-poll":
-            return _twisted(name, "Twisted poll", "poll", "twisted.internet.pollreactor")
+        case "ropewalk-poll" | "ropewalk-select" | "ropewalk-asyncio":
+            kind = name.partition("-")[2]
+            return _twisted(name, f"ropewalk, {kind}", name, f"ropewalk.{kind}reactor")
+        case "ropewalk-uvloop":
+            return _twisted(name, "ropewalk on uvloop", "ropewalk-asyncio@uvloop", "uvloop")
+        case "twisted" | "twisted-poll" | "twisted-select":
+            kind = name.partition("-")[2] or "epoll"
+            return _twisted(name, f"Twisted {kind}", kind, f"twisted.internet.{kind}reactor")
         case "asyncio":
             return _twisted(name, "Twisted asyncio", "asyncio", "twisted.internet.asyncioreactor")
+        case "twisted-uvloop":
+            return _twisted(name, "Twisted on uvloop", "asyncio@uvloop", "uvloop")
         case "uvloop":
             return _asyncio(name, "uvloop", "uvloop", "uvloop")
         case "plain-asyncio":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from statistics import median
 
-from harness.servers import Server
+from harness.servers import HOSTED, Server
 from harness.workloads import Figures, Workload
 
 # Per workload and server: the figures of each round.
@@ -25,23 +25,26 @@ MICRO = [
 
 
 class Report:
-    def __init__(self, servers: list[Server], samples: Samples, absences: Absences):
+    def __init__(
+        self, servers: list[Server], samples: Samples, absences: Absences, curve: tuple[int, ...]
+    ):
         self.servers = servers
         self.samples = samples
         self.absences = absences
+        self.curve = curve
 
     def value(self, workload: str, server: str, figure: str) -> float | None:
         """The median over the rounds."""
         values = [sample[figure] for sample in self.samples.get((workload, server), [])]
         return median(values) if values else None
 
-    def ratio(self, workload: str, server: str, figure: str) -> float | None:
-        """The median of the ratios to the raw loop in the same round.
+    def ratio(self, workload: str, server: str, figure: str, to: str = "raw") -> float | None:
+        """The median of the ratios to the raw loop, or another server, in the same round.
 
         Not the ratio of two medians: when the machine's speed drifts from round to round, these
         come from different rounds.
         """
-        raw = self.samples.get((workload, "raw"), [])
+        raw = self.samples.get((workload, to), [])
         own = self.samples.get((workload, server), [])
         ratios = [one[figure] / base[figure] for one, base in zip(own, raw, strict=False)]
         return median(ratios) if ratios else None
@@ -92,16 +95,18 @@ class Report:
             lines.append("| " + " | ".join([label, *map(cell, self.servers)]) + " |")
         return "\n".join([*lines, ""])
 
-    def costs(self, title: str, figure: str, chosen: list[Workload], digits: int) -> str:
-        """A figure with its ratio to the raw loop's."""
+    def costs(
+        self, title: str, figure: str, chosen: list[Workload], digits: int, to: str = "raw"
+    ) -> str:
+        """A figure with its ratio to the raw loop's, or another server's."""
 
         def row(workload: Workload) -> tuple[str, Callable[[Server], str]]:
             def cell(server: Server) -> str:
                 value = self.value(workload.name, server.name, figure)
                 if value is None:
                     return ABSENT
-                ratio = self.ratio(workload.name, server.name, figure)
-                if ratio is None or server.name == "raw":
+                ratio = self.ratio(workload.name, server.name, figure, to)
+                if ratio is None or server.name == to:
                     return f"{value:.{digits}f}"
                 return f"{value:.{digits}f} ({ratio:.2f}×)"  # noqa: RUF001
 
@@ -152,6 +157,29 @@ def _idle(report: Report, _: list[Workload]) -> str:
     return report.figures("50 busy connections beside idle ones", rows)
 
 
+def _curve(report: Report, _: list[Workload]) -> str:
+    """One row per server: the other way round there would be too many columns."""
+    titles = [f"{idle:,} idle" for idle in report.curve]
+    lines = [
+        "| " + " | ".join(["server CPU, µs per echo of 64 B, 50 busy", *titles]) + " |",
+        "|---|" + "---:|" * len(titles),
+    ]
+    for server in report.servers:
+        values = [
+            report.value("pollers", server.name, f"step_{step}_us")
+            for step in range(len(report.curve))
+        ]
+        cells = [ABSENT if value is None else f"{value:.1f}" for value in values]
+        lines.append("| " + " | ".join([server.title, *cells]) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _hosted(report: Report, chosen: list[Workload]) -> str:
+    return report.costs(
+        "inside asyncio: server CPU, µs per operation", "cpu_us", chosen, 1, HOSTED[0]
+    )
+
+
 def _micro(report: Report, chosen: list[Workload]) -> str:
     names = {workload.name for workload in chosen}
     rows = [
@@ -162,4 +190,11 @@ def _micro(report: Report, chosen: list[Workload]) -> str:
     return report.figures("process CPU per call", rows)
 
 
-TABLES = {"operations": _operations, "bulk": _bulk, "idle": _idle, "micro": _micro}
+TABLES = {
+    "operations": _operations,
+    "bulk": _bulk,
+    "idle": _idle,
+    "micro": _micro,
+    "curve": _curve,
+    "hosted": _hosted,
+}

@@ -6,10 +6,11 @@ CPU time is the server's alone, read while it sleeps before and after the measur
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from harness.process import CLIENT_CPU, SERVER_CPU, Child, ChildError
-from harness.servers import Server
+from harness.servers import HOSTED, POLLERS, Server
 
 Figures = dict[str, float]
 
@@ -26,6 +27,8 @@ class Settings:
     seconds: float
     megabytes: int
     idle: int
+    #: Numbers of idle connections, ascending.
+    curve: tuple[int, ...] = (0, 1000, 10_000)
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Workload:
     title: str
     table: str
     run: Callable[[Server, Settings], Figures]
+    #: The servers it is for, in place of the usual ones.
+    servers: tuple[str, ...] = ()
 
 
 def _serve(server: Server, mode: str) -> tuple[Child, str]:
@@ -126,6 +131,24 @@ def _idle(server: Server, settings: Settings) -> Figures:
     }
 
 
+def _curve(server: Server, settings: Settings) -> Figures:
+    """The same load beside more and more idle connections, on one server process."""
+    busy = ["--connections", "50", "--size", "64"]
+    child, address = _serve(server, "echo")
+    with child, ExitStack() as held:
+        _settle(child, settings, "echo", address, *busy, "--seconds", "0.1")
+        busy += ["--seconds", str(settings.seconds)]
+        figures: Figures = {}
+        count = 0
+        for step, idle in enumerate(settings.curve):
+            if idle > count:
+                hold = [settings.load, "idle", address, "--connections", str(idle - count)]
+                held.enter_context(Child(hold, CLIENT_CPU)).line()
+                count = idle
+            figures[f"step_{step}_us"] = _drive(child, settings, "echo", address, *busy)["cpu_us"]
+    return figures
+
+
 def _micro(name: str) -> Callable[[Server, Settings], Figures]:
     """A script of its own that prints its figures."""
 
@@ -149,6 +172,16 @@ WORKLOADS = [
     Workload("bulk-in", "one way, to the server", "bulk", _bulk("sink", "send")),
     Workload("bulk-out", "one way, from the server", "bulk", _bulk("source", "receive")),
     Workload("idle", "idle connections", "idle", _idle),
+    Workload("pollers", "pollers", "curve", _curve, tuple(POLLERS)),
+    Workload("hosted-64", "echo, 64 B", "hosted", _exchanges("echo", 50, 64), tuple(HOSTED)),
+    Workload("hosted-4k", "echo, 4 KiB", "hosted", _exchanges("echo", 50, 4096), tuple(HOSTED)),
+    Workload(
+        "hosted-connect",
+        "connect, echo, close",
+        "hosted",
+        _exchanges("connect", 50, 64),
+        tuple(HOSTED),
+    ),
     Workload("timers", "timers", "micro", _micro("timers")),
     Workload("threads", "calls from a thread", "micro", _micro("threads")),
 ]

@@ -1,16 +1,30 @@
 """A server on any Twisted reactor: echo_twisted.py REACTOR PORT [echo|sink|source].
 
-REACTOR is a name that ``twist --reactor`` knows, as ``epoll`` or ``ropewalk``.
+REACTOR is a name that ``twist --reactor`` knows, as ``epoll`` or ``ropewalk``; with ``@uvloop``
+behind it, the reactor runs in uvloop's event loop.
 """
 
 import resource
 import sys
 
-from twisted.application.reactors import installReactor
+from twisted.application.reactors import getReactorTypes, installReactor
+from twisted.python.reflect import namedModule
 
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-reactor = installReactor(sys.argv[1])
+
+
+def install(name, loop):
+    """Install the reactor of that name, in an event loop of its own if one is named."""
+    if not loop:
+        return installReactor(name)
+    [found] = {r.moduleName for r in getReactorTypes() if r.shortName == name}
+    namedModule(found).install(namedModule(loop).new_event_loop())
+    return namedModule("twisted.internet.reactor")
+
+
+name, _, loop = sys.argv[1].partition("@")
+reactor = install(name, loop)
 
 from twisted.internet.interfaces import IPullProducer  # noqa: E402
 from twisted.internet.protocol import Factory, Protocol  # noqa: E402
