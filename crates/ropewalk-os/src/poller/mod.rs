@@ -135,7 +135,9 @@ pub enum PollerKind {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const AVAILABLE: &[PollerKind] = &[PollerKind::Epoll, PollerKind::Poll];
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(kqueue)]
+const AVAILABLE: &[PollerKind] = &[PollerKind::KQueue, PollerKind::Poll];
+#[cfg(not(any(target_os = "linux", target_os = "android", kqueue)))]
 const AVAILABLE: &[PollerKind] = &[PollerKind::Poll];
 
 impl PollerKind {
@@ -169,6 +171,11 @@ impl PollerKind {
         match self {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Self::Epoll => Ok(Box::new(epoll::Epoll::new()?)),
+            #[cfg(kqueue)]
+            Self::KQueue => {
+                let queue = kqueue::SysKqueue::new()?;
+                Ok(Box::new(kqueue::KqueuePoller::new(queue)))
+            }
             Self::Poll => Ok(Box::new(poll::Poll::new())),
             _ => Err(io::Error::new(
                 io::ErrorKind::Unsupported,

@@ -4,6 +4,8 @@
 //! of the system.
 
 mod changes;
+#[cfg(kqueue)]
+mod sys;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -15,6 +17,8 @@ use std::time::Duration;
 use rustix::fs::FileType;
 
 use self::changes::Slots;
+#[cfg(kqueue)]
+pub use self::sys::SysKqueue;
 pub use self::system::{EventFlags, Filter, KernelEvent, Kqueue, note};
 use super::timeout::wait_in_steps;
 use super::{Capabilities, Poller, PollerKind};
