@@ -18,7 +18,7 @@ pub use events::{Event, Events};
 pub use host_fd::HostFd;
 pub use interest::{Interest, Readiness};
 pub use poller::kqueue;
-pub use poller::{Capabilities, Poller, PollerKind, UnknownPoller};
+pub use poller::{Capabilities, POLLER_VARIABLE, Poller, PollerKind, UnknownPoller};
 pub use registry::{Registry, SourceFd};
 pub use signal::SignalSet;
 pub use token::Token;

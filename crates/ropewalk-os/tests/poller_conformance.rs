@@ -4,20 +4,32 @@
 
 mod cases;
 mod fixture;
+mod subject;
 
 use fixture::run;
 
+/// Makes a module with a test of each case over one poller, under one condition.
+macro_rules! over {
+    ($subject:ident as $module:ident, #[$condition:meta], [$($case:ident),+]) => {
+        mod $module {
+            use crate::subject::Subject;
+            $(
+                #[test]
+                #[$condition]
+                fn $case() { crate::run(Subject::$subject, crate::cases::$case) }
+            )+
+        }
+    };
+}
+
 macro_rules! conformance {
     ($($case:ident),+ $(,)?) => {
-        mod poll {
-            use ropewalk_os::PollerKind;
-            $(#[test] fn $case() { crate::run(PollerKind::Poll, crate::cases::$case) })+
-        }
-        mod epoll {
-            use ropewalk_os::PollerKind;
-            $(#[test] #[cfg_attr(not(target_os = "linux"), ignore = "needs Linux")]
-            fn $case() { crate::run(PollerKind::Epoll, crate::cases::$case) })+
-        }
+        over!(POLL as poll, #[cfg(unix)], [$($case),+]);
+        over!(SELECT as select, #[cfg(unix)], [$($case),+]);
+        over!(EPOLL as epoll,
+            #[cfg_attr(not(target_os = "linux"), ignore = "needs Linux")], [$($case),+]);
+        over!(HOSTED_EPOLL as hosted_epoll,
+            #[cfg_attr(not(target_os = "linux"), ignore = "needs Linux")], [$($case),+]);
     };
 }
 

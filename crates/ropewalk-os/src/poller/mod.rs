@@ -8,11 +8,16 @@ use std::time::Duration;
 
 use crate::{Events, Interest, Token};
 
+mod choice;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
+mod fd_sets;
 pub mod kqueue;
 mod poll;
+mod select;
 mod timeout;
+
+pub use choice::POLLER_VARIABLE;
 
 /// Waits for readiness on a set of descriptors. `tests/poller_conformance.rs` checks:
 ///
@@ -134,11 +139,11 @@ pub enum PollerKind {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const AVAILABLE: &[PollerKind] = &[PollerKind::Epoll, PollerKind::Poll];
+const AVAILABLE: &[PollerKind] = &[PollerKind::Epoll, PollerKind::Poll, PollerKind::Select];
 #[cfg(kqueue)]
-const AVAILABLE: &[PollerKind] = &[PollerKind::KQueue, PollerKind::Poll];
+const AVAILABLE: &[PollerKind] = &[PollerKind::KQueue, PollerKind::Poll, PollerKind::Select];
 #[cfg(not(any(target_os = "linux", target_os = "android", kqueue)))]
-const AVAILABLE: &[PollerKind] = &[PollerKind::Poll];
+const AVAILABLE: &[PollerKind] = &[PollerKind::Poll, PollerKind::Select];
 
 impl PollerKind {
     /// The pollers of this platform, the best first.
@@ -146,7 +151,8 @@ impl PollerKind {
         AVAILABLE
     }
 
-    /// The best poller of this platform.
+    /// The best poller of this platform. [`choose`](Self::choose) looks whether the system grants
+    /// it as well.
     pub const fn preferred() -> Self {
         AVAILABLE[0]
     }
@@ -177,6 +183,7 @@ impl PollerKind {
                 Ok(Box::new(kqueue::KqueuePoller::new(queue)))
             }
             Self::Poll => Ok(Box::new(poll::Poll::new())),
+            Self::Select => Ok(Box::new(select::Select::new())),
             _ => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 format!(
@@ -202,18 +209,22 @@ impl fmt::Display for PollerKind {
     }
 }
 
-/// A name that no poller has.
+/// A name that no poller has, or none of this platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownPoller(String);
+pub struct UnknownPoller {
+    name: String,
+    /// The environment variable that had it.
+    variable: Option<&'static str>,
+}
 
 impl fmt::Display for UnknownPoller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "unknown poller {:?}; the pollers here are {}",
-            self.0,
-            names(AVAILABLE)
-        )
+        let Self { name, variable } = self;
+        match variable {
+            Some(variable) => write!(f, "{variable}={name:?} names no poller of this platform")?,
+            None => write!(f, "unknown poller {name:?}")?,
+        }
+        write!(f, "; the pollers here are {}", names(AVAILABLE))
     }
 }
 
@@ -226,7 +237,10 @@ impl FromStr for PollerKind {
         [Self::Epoll, Self::KQueue, Self::Poll, Self::Select]
             .into_iter()
             .find(|kind| kind.name() == name)
-            .ok_or_else(|| UnknownPoller(name.to_owned()))
+            .ok_or_else(|| UnknownPoller {
+                name: name.to_owned(),
+                variable: None,
+            })
     }
 }
 

@@ -1,0 +1,58 @@
+//! What the suites run over: each poller, and each that has a descriptor inside another loop as
+//! well.
+#![allow(dead_code, reason = "each test program uses its own part of this")]
+
+mod hosted;
+
+use std::fmt;
+
+use ropewalk_os::{Poller, PollerKind};
+
+use self::hosted::Hosted;
+
+/// A poller by its name and how it is made.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject {
+    pub(crate) name: &'static str,
+    make: fn() -> Box<dyn Poller>,
+}
+
+impl Subject {
+    pub(crate) const EPOLL: Self = Self::new("epoll", || of_kind(PollerKind::Epoll));
+    pub(crate) const POLL: Self = Self::new("poll", || of_kind(PollerKind::Poll));
+    pub(crate) const SELECT: Self = Self::new("select", || of_kind(PollerKind::Select));
+    pub(crate) const HOSTED_EPOLL: Self =
+        Self::new("hosted epoll", || hosted(of_kind(PollerKind::Epoll)));
+
+    const fn new(name: &'static str, make: fn() -> Box<dyn Poller>) -> Self {
+        Self { name, make }
+    }
+
+    /// All there are here; the first tells hang-ups and errors from readiness.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut all = vec![Self::POLL, Self::SELECT];
+        if cfg!(target_os = "linux") {
+            all.extend([Self::EPOLL, Self::HOSTED_EPOLL]);
+        }
+        all
+    }
+
+    /// Makes the poller.
+    pub(crate) fn poller(self) -> Box<dyn Poller> {
+        (self.make)()
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+fn of_kind(kind: PollerKind) -> Box<dyn Poller> {
+    kind.new_poller().unwrap()
+}
+
+fn hosted(inner: Box<dyn Poller>) -> Box<dyn Poller> {
+    Box::new(Hosted(inner))
+}
