@@ -1,0 +1,138 @@
+"""A reactor with nothing to do makes no system call, and a short timer is waited for, not spun on.
+
+All servers run side by side under strace: first each is idle for a while, with a listening port, a
+connection and a timer that is an hour away.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import ROOT, SCENARIOS
+from traced import Call, TracedServer
+
+#: Seconds of idleness that are looked at, and what comes before them: the end of the last turn.
+IDLE = 10
+SETTLING = 2
+
+#: Short timers that the script sets.
+TIMERS = 20
+
+IDLE_SCRIPT = str(SCENARIOS / "idle.py")
+
+#: The Python reactors, by what the script takes. A kqueue would be a stand-in in Python here.
+PYTHON = [
+    ("ropewalk-epoll",),
+    ("ropewalk-poll",),
+    ("ropewalk-asyncio",),
+    ("ropewalk-asyncio", "uvloop"),
+]
+RUST = ["epoll"]
+
+
+def python_command(arguments: tuple[str, ...]) -> list[str]:
+    return [sys.executable, IDLE_SCRIPT, *arguments]
+
+
+@pytest.fixture(scope="module")
+def echo_example() -> str:
+    """The path of the built Rust example."""
+    if shutil.which("cargo") is None:
+        pytest.skip("needs cargo")
+    command = ["cargo", "build", "--quiet", "--example", "echo", "--message-format=json"]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    messages = [json.loads(line) for line in built.stdout.splitlines()]
+    paths = [m["executable"] for m in messages if m.get("target", {}).get("name") == "echo"]
+    return next(path for path in paths if path)
+
+
+@pytest.fixture(scope="module")
+def idle_servers(
+    echo_example: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, TracedServer]]:
+    """All servers, after their idleness, ended."""
+    directory = tmp_path_factory.mktemp("strace")
+    servers: dict[str, TracedServer] = {}
+    try:
+        for arguments in [*PYTHON, ("epoll", "busy")]:
+            name = " ".join(arguments)
+            record = directory / name.replace(" ", "-")
+            servers[name] = TracedServer(python_command(arguments), record, {})
+        for poller in RUST:
+            command, name = [echo_example, "127.0.0.1:0"], f"rust {poller}"
+            record = directory / f"rust-{poller}"
+            servers[name] = TracedServer(command, record, {"ROPEWALK_POLLER": poller})
+        for server in servers.values():
+            server.connect()
+            server.ask(b"last", b"last")
+        time.sleep(SETTLING + IDLE)
+    finally:
+        for server in servers.values():
+            server.end()
+    yield servers
+
+
+def calls_while_idle(server: TracedServer) -> list[Call]:
+    since = server.ended() - IDLE
+    return [call for call in server.calls() if call.begun > since]
+
+
+@pytest.mark.parametrize(
+    "name", [*(" ".join(arguments) for arguments in PYTHON), *(f"rust {p}" for p in RUST)]
+)
+def test_an_idle_reactor_makes_no_system_call(
+    name: str, idle_servers: dict[str, TracedServer]
+) -> None:
+    server = idle_servers[name]
+    assert [call.text for call in calls_while_idle(server)] == []
+    # It was not stuck elsewhere: the call that it was killed in is a wait.
+    last = [call for call in server.calls() if "last" not in call.text][-1]
+    assert last.waits, last.text
+
+
+def test_a_reactor_that_wakes_up_is_noticed(idle_servers: dict[str, TracedServer]) -> None:
+    assert len(calls_while_idle(idle_servers["epoll busy"])) >= IDLE
+
+
+@pytest.mark.parametrize("arguments", PYTHON, ids=" ".join)
+def test_a_timer_of_less_than_a_millisecond_is_waited_for(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    server = TracedServer(python_command(arguments), tmp_path / "record", {})
+    try:
+        server.connect()
+        server.ask(b"arm", b"done")
+    finally:
+        server.end()
+    spans = waits_between_arming_and_firing(server.calls())
+    assert len(spans) == TIMERS
+    texts = [[call.text for call in waits] for waits in spans]
+    # Inside another loop a turn polls, and so does the loop when it is to make a turn soon; at
+    # times a loop is a little early, and asks once more. One that spins makes more of both each
+    # time, also at the pace that strace allows.
+    assert all(spans), texts
+    assert sum(len(waits) for waits in spans) <= 4 * TIMERS, texts
+    assert sum(call.polls for waits in spans for call in waits) <= 3 * TIMERS, texts
+
+
+def waits_between_arming_and_firing(calls: list[Call]) -> list[list[Call]]:
+    spans: list[list[Call]] = []
+    armed = False
+    for call in calls:
+        if call.name == "write" and '"armed"' in call.text:
+            spans.append([])
+            armed = True
+        elif call.name == "write" and '"fired"' in call.text:
+            armed = False
+        elif armed and call.waits:
+            spans[-1].append(call)
+    return spans
