@@ -42,6 +42,13 @@ COUNTERPARTS = [
         "twisted.internet.pollreactor.PollReactor",
         "poll",
     ),
+    Counterpart(
+        "ropewalk.asyncioreactor.AsyncioSelectorReactor",
+        "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
+        "asyncio",
+        factory=_ASYNCIO_FACTORY,
+        modules=("twisted.internet.test.test_asyncioreactor",),
+    ),
 ]
 
 #: The names that choose a reactor by the platform, and what they choose here.

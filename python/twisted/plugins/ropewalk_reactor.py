@@ -20,3 +20,9 @@ ropewalk_poll = Reactor(
     "ropewalk.pollreactor",
     "Native reactor of ropewalk on poll(2)",
 )
+
+ropewalk_asyncio = Reactor(
+    "ropewalk-asyncio",
+    "ropewalk.asyncioreactor",
+    "Native reactor of ropewalk inside an asyncio event loop",
+)
