@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use crate::{Interest, Poller, Token};
+use crate::{Interest, Poller, Token, descriptors};
 
 /// A descriptor that is readable while a poller has events, and stays the same when the poller is
 /// replaced by a new one.
@@ -75,7 +75,7 @@ impl HostFd {
     ///
     /// As [`new`](Self::new).
     pub fn renew(&self, outer: Box<dyn Poller>, inner: &dyn Poller) -> io::Result<()> {
-        replace(&self.fd, descriptor(&*outer)?)?;
+        descriptors::replace(&self.fd, descriptor(&*outer)?)?;
         self.inner.set(None);
         *self.outer.borrow_mut() = outer;
         self.watch(inner)
@@ -115,26 +115,6 @@ fn descriptor(poller: &dyn Poller) -> io::Result<BorrowedFd<'_>> {
             ),
         )
     })
-}
-
-/// Has the number of `kept` name what `other` names.
-fn replace(kept: &OwnedFd, other: BorrowedFd<'_>) -> io::Result<()> {
-    let (from, to) = (other.as_raw_fd(), kept.as_raw_fd());
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    // SAFETY: both are open, and the owner of `to` uses it for nothing but being watched.
-    let result = unsafe { libc::dup3(from, to, libc::O_CLOEXEC) };
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    // SAFETY: as above.
-    let result = unsafe {
-        match libc::dup2(from, to) {
-            -1 => -1,
-            _ => libc::fcntl(to, libc::F_SETFD, libc::FD_CLOEXEC),
-        }
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }
 
 #[cfg(all(test, target_os = "linux"))]

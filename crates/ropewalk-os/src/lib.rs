@@ -4,6 +4,7 @@
 //! `errno`; it does not know callbacks, timers, protocols, TLS or Python.
 
 mod default_action;
+mod descriptors;
 mod events;
 mod host_fd;
 mod interest;

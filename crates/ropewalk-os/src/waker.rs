@@ -1,9 +1,11 @@
 //! Ends a wait from another thread or from a signal handler.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::descriptors;
 
 /// A non-blocking pipe whose read end the loop watches. Cheap to clone; all clones are one waker.
 ///
@@ -27,18 +29,50 @@ impl Waker {
     ///
     /// What `pipe2(2)` failed with, `EMFILE` mostly.
     pub fn new() -> io::Result<Self> {
-        let mut ends = [-1; 2];
-        // SAFETY: the call writes two descriptors into the array.
-        if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: both descriptors are new and nobody else's.
-        let [read, write] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
+        let [read, write] = descriptors::pipe()?;
         Ok(Self(Arc::new(Pipe {
             read,
             write,
             pending: AtomicBool::new(false),
         })))
+    }
+
+    /// Goes on with a pipe of its own after a fork, under the same descriptor numbers: for all
+    /// clones, handlers and foreign code that know the numbers.
+    ///
+    /// A child shares its parent's pipe. Until this is called in the child, a wake there wakes the
+    /// parent; and a child that drained the pipe would take the parent's wakes, which makes no
+    /// others while it believes one to be there. So it is called in the child, by the thread that
+    /// forked, before the loop goes on. Afterwards a poller that watches [`read_fd`](Self::read_fd)
+    /// has to watch it anew, and not through an `epoll` instance of the parent's, which is shared
+    /// as well.
+    ///
+    /// A wake that the loop had not noticed at the fork stays one, in both processes. Bytes that
+    /// foreign code wrote are left to the parent.
+    ///
+    /// Makes system calls only: it may be called in a child that has nothing but the one thread of
+    /// a program with several. Needs two free descriptors while it runs.
+    ///
+    /// # Errors
+    ///
+    /// What `pipe2(2)` or `dup3(2)` failed with, `EMFILE` mostly. The waker is then still the
+    /// parent's, in part or in whole; the call can be made again.
+    ///
+    /// # References
+    ///
+    /// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html): "The child inherits copies of
+    /// the parent's set of open file descriptors."
+    pub fn renew(&self) -> io::Result<()> {
+        let [read, write] = descriptors::pipe()?;
+        // The write end first: from here on no wake of ours reaches the parent.
+        descriptors::replace(&self.0.write, write.as_fd())?;
+        descriptors::replace(&self.0.read, read.as_fd())?;
+        // Whoever woke the loop before may have found `pending` set, or written to the old pipe: a
+        // signal handler at any point of the above.
+        if self.0.pending.swap(false, Ordering::AcqRel) {
+            self.wake();
+        }
+        Ok(())
     }
 
     /// Ends the wait in progress, or the next one. Any thread, and async-signal-safe. Wakes that
