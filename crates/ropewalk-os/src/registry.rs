@@ -232,6 +232,29 @@ impl<T> Registry<T> {
         }
     }
 
+    /// The source whose descriptor number the poller watches, or the waker.
+    pub fn watched(&self, number: RawFd) -> Option<Token> {
+        let is_waker = |waker: &Waker| waker.read_fd().as_raw_fd() == number;
+        if self.waker.as_ref().is_some_and(is_waker) {
+            return Some(Token::WAKER);
+        }
+        self.owner(number)
+    }
+
+    /// The descriptor number that the poller reports `token` by, if it watches it.
+    pub fn watched_number(&self, token: Token) -> Option<RawFd> {
+        if token == Token::WAKER {
+            return self.waker.as_ref().map(|waker| waker.read_fd().as_raw_fd());
+        }
+        let number = self.fd(token)?.as_raw_fd();
+        (self.owner(number) == Some(token)).then_some(number)
+    }
+
+    /// Whether the poller refused the source as one that never blocks, so that it is always ready.
+    pub fn is_unpollable(&self, token: Token) -> bool {
+        self.slot(token).is_some_and(|slot| slot.unpollable)
+    }
+
     /// How many sources there are.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()

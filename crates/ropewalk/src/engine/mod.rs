@@ -10,6 +10,7 @@
 
 mod hosting;
 mod sources;
+mod steps;
 mod thread_calls;
 mod timers;
 

@@ -51,7 +51,7 @@ pub trait Host: Sized {
 }
 
 /// One slot of the registry: the embedder's source and the engine's notes about it.
-struct Entry<S> {
+pub(super) struct Entry<S> {
     source: S,
     /// Whether the token is on the flush list already.
     flush_queued: bool,
@@ -66,14 +66,14 @@ pub struct Engine<H: Host> {
     pub(super) make_poller: RefCell<PollerMaker>,
     /// Borrowed while a thread waits in it, which may be another one than the caller's.
     pub(super) poller: RefCell<Box<dyn Poller>>,
-    registry: RefCell<Registry<Entry<H::Source>>>,
+    pub(super) registry: RefCell<Registry<Entry<H::Source>>>,
     waker: Waker,
     /// Tokens to flush at the end of this batch, each at most once.
     flush_list: RefCell<Vec<Token>>,
     /// Readiness asked for by [`Engine::request_ready`], delivered by the next dispatch.
-    requested: RefCell<Vec<Event>>,
+    pub(super) requested: RefCell<Vec<Event>>,
     /// Kept between turns for their capacity; taken while in use, for turns may nest.
-    events: Cell<Events>,
+    pub(super) events: Cell<Events>,
     spare_list: Cell<Vec<Token>>,
     refused: Cell<Vec<(Token, io::Error)>>,
     read_buffer: Cell<Option<Box<[u8]>>>,
@@ -263,6 +263,15 @@ impl<H: Host> Engine<H> {
         let requested = std::mem::take(&mut *self.requested.borrow_mut());
         let result = self.wait(host, &mut events, timeout, !requested.is_empty());
         let stray = self.has_stray(&events);
+        self.deliver(host, events, requested);
+        if stray {
+            self.shed_strays();
+        }
+        result
+    }
+
+    /// Dispatches what was reported and what was requested, then flushes.
+    pub(super) fn deliver(&self, host: &H, mut events: Events, requested: Vec<Event>) {
         for event in events.iter() {
             self.dispatch(host, *event);
         }
@@ -275,10 +284,6 @@ impl<H: Host> Engine<H> {
         self.events.set(events);
         self.recycle(requested);
         self.flush(host);
-        if stray {
-            self.shed_strays();
-        }
-        result
     }
 
     /// Sends what is queued on the flush list, without waiting for anything.
@@ -364,7 +369,7 @@ impl<H: Host> Engine<H> {
         result
     }
 
-    fn wait(
+    pub(super) fn wait(
         &self,
         host: &H,
         events: &mut Events,
@@ -395,7 +400,7 @@ impl<H: Host> Engine<H> {
     ///
     /// A lent descriptor was closed before it was removed while a duplicate lives on, in a child
     /// say: the number can no longer be deregistered, and epoll goes on watching what it named.
-    fn has_stray(&self, events: &Events) -> bool {
+    pub(super) fn has_stray(&self, events: &Events) -> bool {
         let registry = self.registry.borrow();
         let unwanted = |token| registry.interest(token).is_none_or(Interest::is_none);
         events
@@ -404,7 +409,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Gets rid of watches that cannot be ended otherwise, which would keep every wait from waiting.
-    fn shed_strays(&self) {
+    pub(super) fn shed_strays(&self) {
         // Without a descriptor for the new poller the old one stays, and the next turn tries again.
         let _: io::Result<()> = self.rebuild_poller();
     }
