@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,18 @@ PYTHON = [
     ("ropewalk-asyncio",),
     ("ropewalk-asyncio", "uvloop"),
 ]
-RUST = ["epoll"]
+
+#: The Rust reactor, by the name of an example and that of the poller.
+RUST = [
+    ("echo", "epoll"),
+    ("echo", "poll"),
+    ("echo", "select"),
+    ("hosted_in_poll", "epoll"),
+    ("hosted_in_tokio", "epoll"),
+    ("hosted_in_calloop", "epoll"),
+]
+
+NAMES = [" ".join(words) for words in [*PYTHON, *RUST]]
 
 
 def python_command(arguments: tuple[str, ...]) -> list[str]:
@@ -43,34 +53,35 @@ def python_command(arguments: tuple[str, ...]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def echo_example() -> str:
-    """The path of the built Rust example."""
+def examples() -> dict[str, str]:
+    """The paths of the built Rust examples."""
     if shutil.which("cargo") is None:
         pytest.skip("needs cargo")
-    command = ["cargo", "build", "--quiet", "--example", "echo", "--message-format=json"]
+    names = {name for name, _ in RUST}
+    command = ["cargo", "build", "--quiet", "--message-format=json", "--package=ropewalk"]
+    command += ["--features=tokio", *(f"--example={name}" for name in sorted(names))]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     messages = [json.loads(line) for line in built.stdout.splitlines()]
-    paths = [m["executable"] for m in messages if m.get("target", {}).get("name") == "echo"]
-    return next(path for path in paths if path)
+    return {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}
 
 
 @pytest.fixture(scope="module")
 def idle_servers(
-    echo_example: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, TracedServer]]:
+    examples: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, TracedServer]:
     """All servers, after their idleness, ended."""
     directory = tmp_path_factory.mktemp("strace")
     servers: dict[str, TracedServer] = {}
     try:
         for arguments in [*PYTHON, ("epoll", "busy")]:
-            name = " ".join(arguments)
-            record = directory / name.replace(" ", "-")
-            servers[name] = TracedServer(python_command(arguments), record, {})
-        for poller in RUST:
-            command, name = [echo_example, "127.0.0.1:0"], f"rust {poller}"
-            record = directory / f"rust-{poller}"
-            servers[name] = TracedServer(command, record, {"ROPEWALK_POLLER": poller})
+            record = directory / "-".join(arguments)
+            servers[" ".join(arguments)] = TracedServer(python_command(arguments), record)
+        for name, poller in RUST:
+            command = [examples[name], "127.0.0.1:0"]
+            record = directory / f"{name}-{poller}"
+            environment = {"ROPEWALK_POLLER": poller}
+            servers[f"{name} {poller}"] = TracedServer(command, record, environment)
         for server in servers.values():
             server.connect()
             server.ask(b"last", b"last")
@@ -78,7 +89,7 @@ def idle_servers(
     finally:
         for server in servers.values():
             server.end()
-    yield servers
+    return servers
 
 
 def calls_while_idle(server: TracedServer) -> list[Call]:
@@ -86,9 +97,7 @@ def calls_while_idle(server: TracedServer) -> list[Call]:
     return [call for call in server.calls() if call.begun > since]
 
 
-@pytest.mark.parametrize(
-    "name", [*(" ".join(arguments) for arguments in PYTHON), *(f"rust {p}" for p in RUST)]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_an_idle_reactor_makes_no_system_call(
     name: str, idle_servers: dict[str, TracedServer]
 ) -> None:
@@ -107,7 +116,7 @@ def test_a_reactor_that_wakes_up_is_noticed(idle_servers: dict[str, TracedServer
 def test_a_timer_of_less_than_a_millisecond_is_waited_for(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
-    server = TracedServer(python_command(arguments), tmp_path / "record", {})
+    server = TracedServer(python_command(arguments), tmp_path / "record")
     try:
         server.connect()
         server.ask(b"arm", b"done")

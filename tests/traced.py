@@ -40,17 +40,19 @@ class Call:
 class TracedServer:
     """A server under strace, with one connection to it.
 
-    It prints a line that ends with its port.
+    It prints a line that ends with its port. Its input stays open and empty.
     """
 
-    def __init__(self, command: list[str], record: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, command: list[str], record: Path, environment: dict[str, str] | None = None
+    ) -> None:
         self._record = record
         self._strace = subprocess.Popen(
             ["strace", "-f", "-ttt", "-o", str(record), *command],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=os.environ | environment,
+            env=os.environ | (environment or {}),
             text=True,
         )
         self._connection: socket.socket | None = None
