@@ -51,8 +51,10 @@ conformance! {
     // time
     a_wait_never_ends_before_its_timeout,
     a_positive_timeout_never_becomes_zero,
+    a_deadline_is_met_with_one_wait,
     a_zero_timeout_does_not_block,
     an_event_ends_the_wait,
+    an_event_ends_a_wait_longer_than_one_call_can_take,
     a_timeout_beyond_all_limits_is_accepted,
     // registration
     modify_changes_what_is_reported,
@@ -67,6 +69,12 @@ conformance! {
     a_descriptor_closed_behind_our_back_does_no_harm,
     a_wait_replaces_older_events,
     a_pollable_poller_can_be_watched,
+    a_descriptor_of_any_number_is_watched_or_refused_by_its_limit,
+    // closed
+    a_closed_descriptor_does_not_hide_the_others,
+    a_closed_descriptor_is_quiet_once_deregistered,
+    a_closed_number_is_watched_again,
+    a_closed_source_is_quiet_once_removed,
     // registry
     a_source_without_interest_gets_no_event_after_a_reset,
     a_source_without_interest_gets_no_event_after_a_hang_up,
@@ -75,6 +83,9 @@ conformance! {
     a_number_used_again_behind_our_back_reaches_its_new_source,
     a_regular_file_is_always_ready,
     a_regular_file_without_interest_is_silent,
+    a_regular_file_is_ready_or_refused_by_the_poller_itself,
+    a_file_that_is_always_ready_does_not_hide_the_others,
+    a_device_that_cannot_be_watched_is_always_ready,
     everything_is_registered_again_with_a_new_poller,
     a_deferred_removal_is_done_by_the_next_apply,
     a_deferred_removal_comes_before_new_registrations,

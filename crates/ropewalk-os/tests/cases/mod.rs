@@ -1,5 +1,7 @@
 //! The cases of the conformance suite, by subject.
 
+mod closed;
+mod numbers;
 mod readiness;
 mod registration;
 mod registry;
@@ -7,6 +9,8 @@ mod sockets;
 mod time;
 mod waking;
 
+pub(crate) use closed::*;
+pub(crate) use numbers::*;
 pub(crate) use readiness::*;
 pub(crate) use registration::*;
 pub(crate) use registry::*;

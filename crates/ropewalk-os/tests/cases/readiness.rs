@@ -210,7 +210,7 @@ fn fill(fd: std::os::fd::BorrowedFd<'_>) -> usize {
 }
 
 /// Raises the soft limit of open descriptors where it is too low for the case.
-fn allow_descriptors(count: u64) {
+pub(super) fn allow_descriptors(count: u64) {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,

@@ -5,11 +5,13 @@ use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use ropewalk_os::{Interest, Readiness, SourceFd, Token, Waker, socket};
+use ropewalk_os::{Event, Interest, Readiness, SourceFd, Token, Waker, socket};
 use ropewalk_testkit::{socket_pair, tcp_pair};
 
 use super::readable_pair;
 use crate::fixture::{Fixture, at_number, lend, pipe};
+
+const TOKEN: Token = Token::new(1, 1);
 
 pub(crate) fn a_source_without_interest_gets_no_event_after_a_reset(fixture: &mut Fixture) {
     let (near, mut far) = tcp_pair();
@@ -183,6 +185,60 @@ pub(crate) fn a_refused_source_is_told_and_can_try_again(fixture: &mut Fixture) 
     let _again = at_number(&fresh, number);
     fixture.registry.set_interest(token, Interest::READABLE);
     assert_eq!(fixture.turn_until(token), Readiness::READABLE);
+}
+
+pub(crate) fn a_regular_file_is_ready_or_refused_by_the_poller_itself(fixture: &mut Fixture) {
+    let file = regular_file();
+    let watched = fixture.watch(file.as_raw_fd(), TOKEN, Interest::BOTH);
+    let watches = fixture.poller.capabilities().watches_regular_files;
+    assert_eq!(watched.is_ok(), watches);
+    match watched {
+        Ok(()) => {
+            for _ in 0..3 {
+                let events = fixture.wait_for_some();
+                let both = Readiness::READABLE | Readiness::WRITABLE;
+                assert_eq!((events.len(), events[0].readiness), (1, both));
+            }
+        }
+        Err(error) => {
+            assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+            assert_eq!(fixture.wait(Duration::ZERO), []);
+        }
+    }
+}
+
+pub(crate) fn a_file_that_is_always_ready_does_not_hide_the_others(fixture: &mut Fixture) {
+    let file = fixture.add(OwnedFd::from(regular_file()), 1, Interest::BOTH);
+    let (near, mut far) = socket_pair();
+    let socket = fixture.add(OwnedFd::from(near), 2, Interest::READABLE);
+    let tokens = |events: Vec<Event>| {
+        let mut tokens: Vec<_> = events.iter().map(|event| event.token).collect();
+        tokens.sort_by_key(|token| token.slot());
+        tokens
+    };
+    assert_eq!(tokens(fixture.turn(Duration::ZERO)), [file]);
+    far.write_all(b"rope").unwrap();
+    assert_eq!(tokens(fixture.turn(Duration::ZERO)), [file, socket]);
+    fixture.registry.set_interest(file, Interest::NONE);
+    assert_eq!(tokens(fixture.turn(Duration::ZERO)), [socket]);
+}
+
+/// epoll refuses some devices as it refuses files.
+pub(crate) fn a_device_that_cannot_be_watched_is_always_ready(fixture: &mut Fixture) {
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .unwrap();
+    let token = fixture.add(OwnedFd::from(null), 1, Interest::BOTH);
+    let both = Readiness::READABLE | Readiness::WRITABLE;
+    for _ in 0..3 {
+        assert_eq!(fixture.turn_until(token), both);
+    }
+    fixture.registry.set_interest(token, Interest::NONE);
+    assert_eq!(fixture.turn(Duration::from_millis(2)), []);
+    drop(fixture.remove(token));
+    assert_eq!(fixture.turn(Duration::ZERO), []);
 }
 
 /// A file that epoll refuses. It has no name by the time it is returned.

@@ -1,9 +1,12 @@
 //! How long a wait lasts.
 
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ropewalk_os::{Interest, Token};
+use ropewalk_testkit::socket_pair;
 
 use super::readable_pair;
 use crate::fixture::{Fixture, PATIENCE};
@@ -36,6 +39,42 @@ pub(crate) fn a_positive_timeout_never_becomes_zero(fixture: &mut Fixture) {
         assert!(*shortest < Duration::from_millis(1), "{shortest:?}");
     } else {
         assert!(*shortest >= Duration::from_millis(1), "{shortest:?}");
+    }
+}
+
+pub(crate) fn a_deadline_is_met_with_one_wait(fixture: &mut Fixture) {
+    for microseconds in [30, 400, 999, 1001, 2500] {
+        let deadline = Instant::now() + Duration::from_micros(microseconds);
+        let mut waits = 0;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            fixture.wait(left);
+            waits += 1;
+        }
+        // None if this thread was held up until it was over.
+        assert!(waits <= 1, "{waits} waits for {microseconds} µs");
+    }
+}
+
+pub(crate) fn an_event_ends_a_wait_longer_than_one_call_can_take(fixture: &mut Fixture) {
+    for timeout in [Duration::from_secs(25 * 24 * 3600), Duration::MAX] {
+        let (mut near, mut far) = socket_pair();
+        fixture
+            .watch(near.as_raw_fd(), TOKEN, Interest::READABLE)
+            .unwrap();
+        let writer = thread::spawn(move || {
+            // Most likely after the wait has begun; true of either order.
+            thread::sleep(Duration::from_millis(5));
+            far.write_all(b"rope").unwrap();
+            far
+        });
+        assert_eq!(fixture.wait(timeout).len(), 1);
+        writer.join().unwrap();
+        near.read_exact(&mut [0; 4]).unwrap();
+        fixture.poller.deregister(near.as_raw_fd()).unwrap();
     }
 }
 
