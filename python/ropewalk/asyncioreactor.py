@@ -31,6 +31,7 @@ class AsyncioSelectorReactor(RopewalkReactor, asyncioreactor.AsyncioSelectorReac
         self._scheduledAt: float | None = None
         self._timerHandle: asyncio.TimerHandle | None = None
         self._deadline: float | None = None
+        self._turnIsDue = False
         super().__init__()
         self._watch()
 
@@ -39,19 +40,30 @@ class AsyncioSelectorReactor(RopewalkReactor, asyncioreactor.AsyncioSelectorReac
     def _watch(self) -> None:
         """Have asyncio make a turn whenever there is something to do."""
         self._asyncioEventloop.add_reader(self._core.host_descriptor(), self._turn)
-        self._asyncioEventloop.call_soon(self._turn)
+        self._turnSoon()
 
     def _turn(self) -> None:
         """Do what is due, without waiting, and arrange for the next turn."""
         try:
             deadline = self._core.hosted_turn()
         except BaseException:
-            self._asyncioEventloop.call_soon(self._turn)
+            self._turnSoon()
             raise
         if deadline == -math.inf:
-            self._asyncioEventloop.call_soon(self._turn)
+            self._turnSoon()
         elif deadline != self._deadline:
             self._arrange(deadline)
+
+    def _turnSoon(self) -> None:
+        """Have asyncio make a turn after what it is about to do."""
+        # Once, however many turns ask for it: each would make room for another for ever.
+        if not self._turnIsDue:
+            self._turnIsDue = True
+            self._asyncioEventloop.call_soon(self._onDue)
+
+    def _onDue(self) -> None:
+        self._turnIsDue = False
+        self._turn()
 
     def _arrange(self, deadline: float | None) -> None:
         """Have asyncio make a turn at ``deadline``, or earlier."""
@@ -84,7 +96,7 @@ class AsyncioSelectorReactor(RopewalkReactor, asyncioreactor.AsyncioSelectorReac
         self._turn()
 
     def _reschedule(self) -> None:
-        self._asyncioEventloop.call_soon(self._turn)
+        self._turnSoon()
 
     def mainLoop(self) -> None:
         """Run the asyncio event loop until the reactor is stopped or crashed."""
