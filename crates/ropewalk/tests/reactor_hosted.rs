@@ -176,7 +176,7 @@ fn a_crash_between_turns_leaves_the_loop_and_a_host_may_start_again() {
 
 #[test]
 fn a_poller_without_a_descriptor_says_so() {
-    for kind in [PollerKind::Poll] {
+    for kind in [PollerKind::Poll, PollerKind::Select] {
         let reactor = Reactor::with_poller(kind).unwrap();
         let Err(Error::Os { source, .. }) = reactor.as_fd() else {
             panic!("{kind} has no descriptor");

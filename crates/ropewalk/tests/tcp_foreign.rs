@@ -257,6 +257,8 @@ fn the_end_of_the_peer_can_be_read(reactor: &Reactor) {
 
 fn a_writer_hears_of_a_hang_up(reactor: &Reactor) {
     let (pipe, peer) = Pipe::pair();
+    // A poller that knows no hang-ups calls this, and the write tells.
+    pipe.on_write(|pipe, _| (&pipe.stream).write_all(b"x"));
     reactor.add_writer(pipe.clone()).unwrap();
     drop(peer);
     until(reactor, "the end", || pipe.reason.borrow().is_some());

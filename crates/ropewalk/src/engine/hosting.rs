@@ -134,7 +134,7 @@ impl<H: Host> Engine<H> {
             };
             (make()?, outer)
         };
-        //RENEW self.waker().renew()?;
+        self.waker().renew()?;
         if let (Some(fd), Some(outer)) = (self.hosting.fd.get(), outer) {
             fd.renew(outer, &*fresh)?;
         }

@@ -349,7 +349,11 @@ impl<H: Host> Engine<H> {
     }
 
     /// Tells the system about interest that changed since the last wait.
-    pub(super) fn apply(&self, host: &H) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// As [`poll`](Self::poll).
+    pub fn apply(&self, host: &H) -> io::Result<()> {
         let mut poller = self.poller.try_borrow_mut().map_err(|_| waiting())?;
         let mut refused = self.refused.take();
         self.registry

@@ -68,7 +68,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Whether the poller refused the source as one that never blocks, so that it is always ready.
-    /// Known once the system was told about it (see [`prepare`](Self::prepare)).
+    /// Known once the system was told about it (see [`apply`](Self::apply)).
     pub fn is_unpollable(&self, token: Token) -> bool {
         self.registry.borrow().is_unpollable(token)
     }

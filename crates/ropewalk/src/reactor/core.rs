@@ -419,7 +419,7 @@ impl Drop for Core {
 
 /// The maker of the poller that the environment asks for, or of the best one that works here.
 fn choose_poller() -> Result<PollerMaker> {
-    let kind = PollerKind::preferred();
+    let kind = PollerKind::choose().map_err(Error::os("choose a poller"))?;
     tracing::debug!(poller = %kind, "chose the poller");
     Ok(Box::new(move || kind.new_poller()))
 }

@@ -25,7 +25,7 @@ pub(crate) struct Variant {
 macro_rules! on_every_variant {
     ($run:path: $($case:ident),+ $(,)?) => {
         on_every_variant!(@each $run, [$($case)+],
-            poll (Poll, false), epoll (Epoll, false),
+            poll (Poll, false), select (Select, false), epoll (Epoll, false),
             hosted_epoll (Epoll, true));
     };
     (@each $run:path, $cases:tt, $($name:ident ($kind:ident, $hosted:literal)),+) => {
