@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 
 from baselines import cached
 from compare import Difference, Verdict, differences, flaky_tests, judge, load_expected
-from reactors import CHOOSING, COUNTERPARTS, by_class, by_name
+from reactors import CHOOSING, COUNTERPARTS, Counterpart, by_class, by_name
 from suite import (
     BUILDER_MODULES,
     HERE,
@@ -52,8 +52,10 @@ class Part:
     kind: str
     reactor: str
     baseline: TrialRun
-    ropewalk: TrialRun
+    other: TrialRun
     whole: bool
+    #: What `other` runs on, in a word.
+    side: str = "ropewalk"
     #: What there is to print, for parts run side by side.
     lines: list[str] = field(default_factory=list)
 
@@ -133,10 +135,32 @@ def builder_parts(options: argparse.Namespace) -> list[Part]:
             builder_reactor=counterpart.factory or counterpart.ropewalk,
             substitutes=counterpart.substitutes,
         )
+        if counterpart.calibration is not None:
+            found += calibration_parts(counterpart, counterpart.calibration, options)
         title = f"{counterpart.ropewalk} with {counterpart.twisted}"
         kind = "builders" if options.quick else "modules"
         found.append(Part(title, kind, counterpart.ropewalk, baseline, other, modules == every))
     return found
+
+
+def calibration_parts(
+    counterpart: Counterpart, calibration: str, options: argparse.Namespace
+) -> list[Part]:
+    """Twisted's reactor on a stand-in, with Twisted's reactor on what this system has."""
+    modules = [name for name in BUILDER_MODULES if selected(name, options.module)]
+    if not modules:
+        return []
+    (steady,) = (c for c in COUNTERPARTS if c.twisted == calibration)
+    baseline = TrialRun(steady.installed, modules, calibration, patience=options.patience)
+    other = replace(
+        baseline,
+        installed=counterpart.installed,
+        builder_reactor=counterpart.twisted,
+        site=counterpart.site,
+    )
+    title = f"stand-in: {counterpart.twisted} with {calibration}"
+    whole = modules == BUILDER_MODULES
+    return [Part(title, "builders", counterpart.twisted, baseline, other, whole, "stand-in")]
 
 
 def whole_parts(options: argparse.Namespace) -> list[Part]:
@@ -197,7 +221,7 @@ def compare_part(part: Part, options: argparse.Namespace) -> Verdict:
         cached(part.baseline, f"{part.kind}-{number}", options.fresh) for number in (1, 2)
     )
     flaky = flaky_tests(first, second)
-    other = part.ropewalk.run()
+    other = part.other.run()
     print_counts(part, first, other)
     expected = load_expected(HERE / "expected_differences.toml", part.reactor)
     minimum = MINIMUM_PASSED[part.kind] if part.whole else 1
@@ -218,15 +242,15 @@ def retry(part: Part, verdict: Verdict) -> None:
     ends: dict[str, dict[str, list[str]]] = {}
     # In turns: what disturbs a test, say a port that is taken, comes and goes with the time.
     for _ in range(RETRIES):
-        for side, run in (("baseline", part.baseline), ("ropewalk", part.ropewalk)):
+        for side, run in (("baseline", part.baseline), (part.side, part.other)):
             alone = replace(run, names=[denormalise(run, name) for name in names], jobs=0)
             for test, outcome in alone.run().outcomes.items():
                 ends.setdefault(test, {}).setdefault(side, []).append(outcome.kind)
     part.say(f"   run again alone, {RETRIES} times each in turns:")
     for difference in list(verdict.unexpected):
         again = ends.get(difference.test, {})
-        before, after = again.get("baseline", []), again.get("ropewalk", [])
-        part.say(f"   {difference.test}: baseline {before}, ropewalk {after}")
+        before, after = again.get("baseline", []), again.get(part.side, [])
+        part.say(f"   {difference.test}: baseline {before}, {part.side} {after}")
         if difference.ropewalk.kind in before:
             verdict.unexpected.remove(difference)
             verdict.unsteady.append(difference)
@@ -239,14 +263,14 @@ def denormalise(run: TrialRun, test: str) -> str:
     return test.replace("@REACTOR@", run.builder_reactor.rpartition(".")[2])
 
 
-def print_counts(part: Part, baseline: Results, ropewalk: Results) -> None:
+def print_counts(part: Part, baseline: Results, other: Results) -> None:
     """One line per side."""
-    for name, results in (("baseline", baseline), ("ropewalk", ropewalk)):
+    for name, results in (("baseline", baseline), (part.side, other)):
         counts = results.counts()
         text = ", ".join(f"{counts[kind]} {kind}" for kind in sorted(counts))
         part.say(f"   {name}: {len(results.outcomes)} tests: {text}; {results.seconds:.1f} s")
-    same = len(baseline.outcomes.keys() | ropewalk.outcomes.keys())
-    part.say(f"   alike: {same - len(differences(baseline, ropewalk))} of {same}")
+    same = len(baseline.outcomes.keys() | other.outcomes.keys())
+    part.say(f"   alike: {same - len(differences(baseline, other))} of {same}")
 
 
 def report(part: Part, verdict: Verdict) -> None:
