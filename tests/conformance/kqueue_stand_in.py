@@ -113,6 +113,9 @@ class _Knote:
 class kqueue:
     """See select.kqueue."""
 
+    #: None was made, if there was no descriptor left.
+    _fd = -1
+
     def __init__(self) -> None:
         #: Written to when another thread changes something while one waits.
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
