@@ -345,13 +345,14 @@ fn an_interrupted_call_is_made_again() {
             0
         );
     }
+    // A number, or a pointer in musl, which does not cross threads.
     // SAFETY: asks for this thread's own id.
-    let reader = unsafe { libc::pthread_self() };
+    let reader = unsafe { libc::pthread_self() } as usize;
     let sender = std::thread::spawn(move || {
         for _ in 0..10 {
             std::thread::sleep(Duration::from_millis(1));
             // SAFETY: the reading thread joins this one before it ends.
-            unsafe { libc::pthread_kill(reader, libc::SIGUSR1) };
+            unsafe { libc::pthread_kill(reader as libc::pthread_t, libc::SIGUSR1) };
         }
         socket::send(near.as_fd(), b"x").unwrap();
     });

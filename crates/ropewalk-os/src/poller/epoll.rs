@@ -72,9 +72,8 @@ fn with_fraction(timeout: Duration) -> Option<libc::timespec> {
     if timeout.subsec_nanos() % 1_000_000 == 0 {
         return None;
     }
-    let seconds = libc::time_t::try_from(timeout.as_secs()).ok()?;
     Some(libc::timespec {
-        tv_sec: seconds,
+        tv_sec: timeout.as_secs().try_into().ok()?,
         tv_nsec: timeout.subsec_nanos().into(),
     })
 }

@@ -236,9 +236,9 @@ unsafe extern "C" {
 fn microseconds(timeout: Duration) -> libc::timeval {
     let microseconds = timeout.as_nanos().div_ceil(1000);
     libc::timeval {
-        // Both fit, by the limit and by the remainder.
-        tv_sec: (microseconds / 1_000_000) as libc::time_t,
-        tv_usec: (microseconds % 1_000_000) as libc::suseconds_t,
+        // Both fit, by the limit and by the remainder. The names of the types are not stable.
+        tv_sec: (microseconds / 1_000_000) as _,
+        tv_usec: (microseconds % 1_000_000) as _,
     }
 }
 

@@ -160,7 +160,7 @@ pub(crate) fn a_full_socket_is_not_writable_until_drained(fixture: &mut Fixture)
 
 pub(crate) fn many_descriptors_are_all_reported(fixture: &mut Fixture) {
     const MANY: u32 = 1000;
-    allow_descriptors(u64::from(MANY) + 200);
+    allow_descriptors(MANY + 200);
     let (read, mut write) = pipe();
     write.write_all(b"rope").unwrap();
     let ends: Vec<_> = (0..MANY).map(|_| read.try_clone().unwrap()).collect();
@@ -210,11 +210,13 @@ fn fill(fd: std::os::fd::BorrowedFd<'_>) -> usize {
 }
 
 /// Raises the soft limit of open descriptors where it is too low for the case.
-pub(super) fn allow_descriptors(count: u64) {
+pub(super) fn allow_descriptors(count: u32) {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
+    // The type is signed on FreeBSD, so that no conversion fits all.
+    let count = count as libc::rlim_t;
     // SAFETY: both calls read or write the one structure they are given.
     unsafe {
         assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), 0);
