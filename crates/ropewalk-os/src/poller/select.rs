@@ -15,7 +15,8 @@ use crate::{Event, Events, Interest, Readiness, Token};
 ///
 /// A wait costs the system and us time by the *highest* descriptor watched, a word of 32 or 64 at a
 /// time, and the system more for each descriptor watched. Reports come in the order of descriptor
-/// numbers. Hang-ups and errors show as readability and writability only.
+/// numbers, after those of closed descriptors. Hang-ups and errors show as readability and
+/// writability only.
 pub(super) struct Select {
     /// What is asked of each descriptor, for the system.
     asked: FdSets,
@@ -34,11 +35,13 @@ pub(super) struct Select {
 ///
 /// - Linux: the kernel has no limit but that of open descriptors
 ///   ([select(2)](https://man7.org/linux/man-pages/man2/select.2.html)).
-/// - The BSDs: neither; a program may define a larger `FD_SETSIZE`
-///   ([FreeBSD](https://man.freebsd.org/cgi/man.cgi?query=select)) or allocate its sets
-///   ([OpenBSD](https://man.openbsd.org/select.2), under "CAVEATS" or "BUGS").
+/// - The BSDs: neither. A program may define a larger `FD_SETSIZE`
+///   ([FreeBSD](https://man.freebsd.org/cgi/man.cgi?query=select),
+///   [NetBSD](https://man.netbsd.org/select.2)) or allocate its sets, as
+///   [OpenBSD](https://man.openbsd.org/select.2) shows.
 /// - macOS: `EINVAL` beyond `FD_SETSIZE`, unless the call is the one that
-///   `_DARWIN_UNLIMITED_SELECT` stands for, which is called here.
+///   `_DARWIN_UNLIMITED_SELECT` stands for ([select(2)](https://leancrew.com/all-this/man/man2/select.html)
+///   under "ERRORS"), and it is.
 /// - Elsewhere we know of no such promise, and keep to `FD_SETSIZE`.
 const LIMIT: Option<usize> = if cfg!(any(
     target_os = "linux",
