@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.internet import error
 from twisted.internet.base import _log
-from twisted.internet.interfaces import IDelayedCall, IReactorFDSet
+from twisted.internet.interfaces import IDelayedCall, IReactorDaemonize, IReactorFDSet
 from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import classImplements, implementer
 
@@ -22,7 +22,7 @@ from ropewalk._waker import Waker
 classImplements(_ropewalk.DelayedCall, IDelayedCall)
 
 
-@implementer(IReactorFDSet)
+@implementer(IReactorFDSet, IReactorDaemonize)
 class RopewalkReactor(PosixReactorBase):
     """A Twisted reactor whose loop, timers, thread calls and TCP are native.
 
@@ -34,7 +34,7 @@ class RopewalkReactor(PosixReactorBase):
     _pollerName: str
 
     def __init__(self) -> None:
-        self._core = _ropewalk.Core(self._pollerName)
+        self._core = self._makeCore()
         self._core.set_reactor(self)
         # Not the class of Twisted's that a reactor replaces: it would open a poller of its own.
         PosixReactorBase.__init__(self)
@@ -43,6 +43,9 @@ class RopewalkReactor(PosixReactorBase):
         for name in ("callLater", "callFromThread"):
             if getattr(type(self), name) is getattr(RopewalkReactor, name):
                 self.__dict__[name] = getattr(self._core, name)
+
+    def _makeCore(self) -> _ropewalk.Core:
+        return _ropewalk.Core(self._pollerName)
 
     @property
     def poller(self) -> str:
@@ -71,7 +74,15 @@ class RopewalkReactor(PosixReactorBase):
         """Wait at most ``delay`` seconds (None: without limit) and dispatch what is ready."""
         self._core.do_iteration(delay)
 
-    doPoll = doIteration
+    # IReactorDaemonize
+
+    def beforeDaemonize(self) -> None:
+        """See twisted.internet.interfaces.IReactorDaemonize.beforeDaemonize."""
+        self._core.release_poller()
+
+    def afterDaemonize(self) -> None:
+        """See twisted.internet.interfaces.IReactorDaemonize.afterDaemonize."""
+        self._core.restore_poller()
 
     # IReactorTime, IReactorFromThreads
 

@@ -6,7 +6,15 @@ from typing import final
 
 from typing_extensions import disjoint_base
 
-__all__ = ["Core", "DelayedCall", "Stream", "__version__", "accept_connections"]
+__all__ = [
+    "Core",
+    "DelayedCall",
+    "Stream",
+    "__version__",
+    "accept_connections",
+    "available_pollers",
+    "choose_poller",
+]
 
 __version__: str
 
@@ -14,12 +22,38 @@ __version__: str
 class Core:
     """The native part of one reactor. The Python class around it keeps Twisted's layout."""
 
-    def __new__(cls, poller: str) -> Core: ...
+    kqueue: object
+    """The kernel queue in use where Python makes them, or what stands in its place."""
+
+    def __new__(cls, poller: str, kqueue: object | None = None) -> Core: ...
     def set_reactor(self, reactor: object) -> None:
         """Names the reactor whose methods and attributes the loop goes through."""
     @property
     def poller(self) -> str:
         """The name of the poller: "epoll", "poll", …"""
+    @property
+    def has_own_kqueue(self) -> bool:
+        """Whether Python makes the kernel queues."""
+    def wait_through_reactor(self, through: bool) -> None:
+        """Has each turn wait through the reactor's ``_pollThrough``, or natively again."""
+    def wait_through_reactor_unless_original(
+        self, namespace: dict[str, object], name: str, original: object
+    ) -> None:
+        """Has each turn wait through the reactor's ``_pollThrough`` while the variable ``name`` of
+        ``namespace`` is not ``original``."""
+    def prepare(self, timeout: float | None) -> float | None:
+        """What a turn does before it waits; answers for how long it may wait, in seconds."""
+    def wait(self, timeout: float | None) -> list[tuple[int, int]]:
+        """Waits at most ``timeout`` seconds (None: without limit): numbers and poll(2)'s flags."""
+    def dispatch(self, reports: list[tuple[int, int]]) -> None:
+        """What a turn does after it waited, with ``reports`` as ``wait`` answers them."""
+    def watched(self) -> list[tuple[int, object, bool, bool, bool]]:
+        """Everything that is watched: number, object, whether it reads, whether it writes, and
+        whether it is always ready because the poller refused it."""
+    def watched_count(self) -> int:
+        """How many descriptors there are at most in an answer of ``wait``; never 0."""
+    def poller_descriptor(self) -> int | None:
+        """The number of the poller's own descriptor, or None where it has none."""
     def callLater(
         self, delay: float, callable: Callable[..., object], *args: object, **kw: object
     ) -> DelayedCall:
@@ -108,6 +142,12 @@ class DelayedCall:
 def accept_connections(port: object, server: type[Stream], limit: int) -> tuple[int, bool]:
     """Accepts at most ``limit`` connections for ``port``; answers how many, and whether the
     system refused one for a reason to look into."""
+
+def available_pollers() -> list[str]:
+    """The names of the pollers of this platform, the best first."""
+
+def choose_poller() -> str:
+    """The poller that ``$ROPEWALK_POLLER`` names, or the best one that the system grants."""
 
 @disjoint_base
 class Stream:

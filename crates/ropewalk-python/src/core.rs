@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
@@ -15,9 +16,11 @@ use ropewalk::os::{PollerKind, Token};
 use crate::attached::Attached;
 use crate::delayed_call::{Call, DelayedCall, State as DelayedState};
 use crate::host::PyHost;
+use crate::kqueue::Queues;
 use crate::log_contexts::LogContexts;
 use crate::turn::current_thread;
 use crate::twisted;
+use crate::white_box::WhiteBox;
 
 /// The native part of one reactor. The Python class around it keeps Twisted's layout.
 #[pyclass(frozen, module = "ropewalk._ropewalk")]
@@ -53,6 +56,8 @@ pub(crate) struct State {
     pub(crate) default_disconnect: Cell<bool>,
     /// Whether the reactor's class keeps Twisted's `wakeUp`.
     default_wake: Cell<bool>,
+    /// What a program put in the place of the poller.
+    pub(crate) white_box: WhiteBox,
 }
 
 impl Core {
@@ -142,12 +147,21 @@ impl Core {
 
 #[pymethods]
 impl Core {
-    /// `Core(poller)`: a core on the poller of that name. `set_reactor` completes it.
+    /// `Core(poller)`: a core on the poller of that name; `kqueue` has its kernel queues made by
+    /// somebody else than the system. `set_reactor` completes it.
     #[new]
-    fn new(poller: &str) -> PyResult<Self> {
+    #[pyo3(signature = (poller, kqueue=None))]
+    fn new(poller: &str, kqueue: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let kind = PollerKind::from_str(poller)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
-        let engine = Engine::new(kind)?;
+        let (engine, white_box) = match kqueue {
+            None => (Engine::new(kind)?, WhiteBox::default()),
+            Some(kqueue) => {
+                let queues = Arc::new(Queues::new(kqueue)?);
+                let make = Queues::maker(&queues);
+                (Engine::with_maker(make)?, WhiteBox::with_queues(queues))
+            }
+        };
         Ok(Self {
             state: Attached::new(State {
                 engine,
@@ -164,6 +178,7 @@ impl Core {
                 default_clock: Cell::new(false),
                 default_disconnect: Cell::new(false),
                 default_wake: Cell::new(false),
+                white_box,
             }),
         })
     }
@@ -340,6 +355,7 @@ impl Core {
                 visit.call(call)?;
             }
         }
+        state.white_box.traverse(&visit)?;
         crate::sources::traverse(&state.engine, visit)
     }
 
@@ -357,6 +373,7 @@ impl Core {
             state.reactor.take(),
             state.waker_reader.take(),
             state.foreign.take(),
+            state.white_box.clear(py),
         );
         // Destructors may run anything, so they run when no table is borrowed.
         drop((timers, calls, sources, rest));

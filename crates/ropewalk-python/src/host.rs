@@ -7,7 +7,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyListMethods};
 use ropewalk::engine::{Engine, Host};
-use ropewalk::os::{Readiness, Token};
+use ropewalk::os::{PollerKind, Readiness, Token};
 
 use crate::attached::{attached, detached};
 use crate::core::Core;
@@ -71,8 +71,11 @@ impl PyHost {
 impl Host for PyHost {
     type Source = Source;
 
-    fn ready(&self, _: &Engine<Self>, _: Token, source: Source, readiness: Readiness) {
+    fn ready(&self, engine: &Engine<Self>, _: Token, source: Source, readiness: Readiness) {
         let py = attached();
+        if readiness.is_invalid() && engine.poller_kind() == PollerKind::Select {
+            return self.preen(&source.object(py));
+        }
         match source {
             Source::Stream(stream) => {
                 let stream = stream.bind(py);
@@ -132,6 +135,18 @@ impl Host for PyHost {
 }
 
 impl PyHost {
+    /// Disconnects a descriptor that was closed behind the reactor's back, as Twisted's
+    /// `SelectReactor` does: with the error of a look at it alone.
+    fn preen(&self, object: &Bound<'_, PyAny>) {
+        let py = object.py();
+        let preen = || {
+            let module = py.import(intern!(py, "ropewalk.selectreactor"))?;
+            let why = module.call_method1(intern!(py, "preen"), (object,))?;
+            self.disconnect(py, object, verdict(why)?, false)
+        };
+        self.finish(py, preen());
+    }
+
     /// `_disconnectSelectable` for a native stream, without the detours unless the reactor's class
     /// has a method of its own or the reason is a rare one.
     fn disconnect_stream(

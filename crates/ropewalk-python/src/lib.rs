@@ -13,13 +13,16 @@ mod core;
 mod delayed_call;
 mod host;
 mod hosting;
+mod kqueue;
 mod log_contexts;
+mod pollers;
 mod sources;
 mod stream;
 mod stream_attributes;
 mod stream_io;
 mod turn;
 mod twisted;
+mod white_box;
 
 /// Native parts of ropewalk's Twisted reactors.
 #[pymodule(gil_used = true)]
@@ -29,6 +32,8 @@ fn _ropewalk(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<delayed_call::DelayedCall>()?;
     module.add_class::<stream::Stream>()?;
     module.add_function(wrap_pyfunction!(accept::accept_connections, module)?)?;
+    module.add_function(wrap_pyfunction!(pollers::available_pollers, module)?)?;
+    module.add_function(wrap_pyfunction!(pollers::choose_poller, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
 }
 

@@ -41,14 +41,14 @@ impl Source {
         }
     }
 
-    fn is_reading(&self, py: Python<'_>) -> bool {
+    pub(crate) fn is_reading(&self, py: Python<'_>) -> bool {
         match self {
             Self::Stream(stream) => stream.get().is_reading(py),
             Self::Foreign(foreign) => foreign.reading.get(),
         }
     }
 
-    fn is_writing(&self, py: Python<'_>) -> bool {
+    pub(crate) fn is_writing(&self, py: Python<'_>) -> bool {
         match self {
             Self::Stream(stream) => stream.get().is_writing(py),
             Self::Foreign(foreign) => foreign.writing.get(),

@@ -1,6 +1,7 @@
 //! The turns of the loop, piece by piece as Twisted's reactors have them.
 
 use std::cell::RefCell;
+use std::io;
 use std::time::Duration;
 
 use pyo3::intern;
@@ -85,17 +86,28 @@ impl Core {
 
     /// The rest of one turn: flush, wait, dispatch.
     pub(crate) fn poll(slf: &Bound<'_, Self>, timeout: Option<Duration>) -> PyResult<()> {
+        let state = slf.get().state(slf.py());
+        if state.white_box.is_replaced(slf.py())? {
+            return Self::poll_through_reactor(slf, timeout);
+        }
+        Self::with_host(slf, |host| state.engine.poll(host, timeout))
+    }
+
+    /// Runs a step of the engine that may deliver readiness.
+    pub(crate) fn with_host<R>(
+        slf: &Bound<'_, Self>,
+        step: impl FnOnce(&PyHost) -> io::Result<R>,
+    ) -> PyResult<R> {
         let py = slf.py();
         let state = slf.get().state(py);
         let stack = twisted::context_stack(py)?.unbind();
         let outer = state.contexts.replace(Some(stack));
-        let host = PyHost::new(slf.clone().unbind());
-        let polled = state.engine.poll(&host, timeout);
+        let outcome = step(&PyHost::new(slf.clone().unbind()));
         *state.contexts.borrow_mut() = outer;
         if let Some(interrupt) = state.interrupt.borrow_mut().take() {
             return Err(interrupt);
         }
-        polled.map_err(PyErr::from)
+        outcome.map_err(PyErr::from)
     }
 
     fn seconds_to_next(&self, py: Python<'_>) -> PyResult<Option<f64>> {
@@ -209,7 +221,7 @@ impl Core {
 /// As `ReactorBase.timeout`: what epoll's milliseconds in a C int can hold, in seconds.
 const LONGEST_TIMEOUT: f64 = 2_147_483.0;
 
-fn duration(seconds: f64) -> Duration {
+pub(crate) fn duration(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_TIMEOUT))
 }
 

@@ -26,3 +26,21 @@ ropewalk_asyncio = Reactor(
     "ropewalk.asyncioreactor",
     "Native reactor of ropewalk inside an asyncio event loop",
 )
+
+ropewalk_select = Reactor(
+    "ropewalk-select",
+    "ropewalk.selectreactor",
+    "Native reactor of ropewalk on select(2)",
+)
+
+ropewalk_kqueue = Reactor(
+    "ropewalk-kqueue",
+    "ropewalk.kqreactor",
+    "Native reactor of ropewalk on kqueue(2)",
+)
+
+ropewalk_asyncio = Reactor(
+    "ropewalk-asyncio",
+    "ropewalk.asyncioreactor",
+    "Native reactor of ropewalk inside an asyncio event loop",
+)
