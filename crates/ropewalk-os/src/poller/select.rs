@@ -61,6 +61,10 @@ const LIMIT: Option<usize> = if cfg!(any(
 /// it. Beyond it the call fails with `EINVAL`.
 const LONGEST: Duration = Duration::from_secs(100_000_000);
 
+/// How often all descriptors may be found open after the system said that one is closed: other
+/// threads can bring this about by opening and closing, but hardly so often in a row.
+const FRUITLESS: u32 = 16;
+
 impl Select {
     pub(super) const fn new() -> Self {
         Self::with_limit(LIMIT)
@@ -107,9 +111,11 @@ impl Select {
             match self.call(&open, Some(Duration::ZERO)) {
                 Ok(_) => break,
                 // Another thread closed one in between, or used the number again.
-                Err(error) if tells_of_closed(&error) && fruitless < 3 => {
+                Err(error) if tells_of_closed(&error) && fruitless < FRUITLESS => {
                     fruitless += u32::from(closed.is_empty());
                 }
+                // A signal, which Linux tells of here too, and nothing else is ready.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
