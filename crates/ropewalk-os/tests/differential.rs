@@ -74,6 +74,16 @@ impl Loop {
         visible
     }
 
+    /// What is reported, without the error that a poller need not tell with readability.
+    fn plain(&self, readiness: Readiness) -> Readiness {
+        let may_be_told = readiness.is_readable() && !self.poller.capabilities().reports_hangups;
+        if may_be_told {
+            readiness.without(Readiness::ERROR)
+        } else {
+            readiness
+        }
+    }
+
     /// What one turn reports of each source that is alive.
     fn turn(&mut self) -> BTreeMap<usize, Readiness> {
         let mut failed = Vec::new();
@@ -86,7 +96,7 @@ impl Loop {
         let mut reports = BTreeMap::new();
         for event in &self.events {
             if let Some(source) = self.registry.get(event.token) {
-                let second = reports.insert(*source, event.readiness);
+                let second = reports.insert(*source, self.plain(event.readiness));
                 assert_eq!(second, None, "{}: two events of one source", self.subject);
             }
         }

@@ -26,6 +26,8 @@ macro_rules! conformance {
     ($($case:ident),+ $(,)?) => {
         over!(POLL as poll, #[cfg(unix)], [$($case),+]);
         over!(SELECT as select, #[cfg(unix)], [$($case),+]);
+        over!(KQUEUE as kqueue, #[cfg(unix)], [$($case),+]);
+        over!(HOSTED_KQUEUE as hosted_kqueue, #[cfg(unix)], [$($case),+]);
         over!(EPOLL as epoll,
             #[cfg_attr(not(target_os = "linux"), ignore = "needs Linux")], [$($case),+]);
         over!(HOSTED_EPOLL as hosted_epoll,

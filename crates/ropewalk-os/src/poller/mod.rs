@@ -118,8 +118,8 @@ pub struct Capabilities {
     pub watches_regular_files: bool,
     /// Whether it tells hang-ups and errors from readiness. One that does not reports a descriptor
     /// with such an end as readable or writable, whichever was asked for, and the end is met by
-    /// reading or writing. One that was hung up, and is neither, is not reported to those who only
-    /// write.
+    /// reading or writing. An error may be told with readability all the same. One that was hung up,
+    /// and is neither, is not reported to those who only write.
     pub reports_hangups: bool,
 }
 

@@ -184,6 +184,7 @@ pub(crate) fn a_pollable_poller_can_be_watched(fixture: &mut Fixture) {
     fixture
         .watch(near.as_raw_fd(), TOKEN, Interest::READABLE)
         .unwrap();
+    fixture.poller.flush_changes().unwrap();
     if let Some(fd) = fixture.poller.as_fd() {
         let number = fd.as_fd().as_raw_fd();
         assert!(!is_readable(number));

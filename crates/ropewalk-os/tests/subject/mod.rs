@@ -23,6 +23,10 @@ impl Subject {
     pub(crate) const SELECT: Self = Self::new("select", || of_kind(PollerKind::Select));
     pub(crate) const HOSTED_EPOLL: Self =
         Self::new("hosted epoll", || hosted(of_kind(PollerKind::Epoll)));
+    /// The poller of the BSDs and macOS, over their kernel queue there and over the in-process one
+    /// on Linux.
+    pub(crate) const KQUEUE: Self = Self::new("kqueue", kqueue);
+    pub(crate) const HOSTED_KQUEUE: Self = Self::new("hosted kqueue", || hosted(kqueue()));
 
     const fn new(name: &'static str, make: fn() -> Box<dyn Poller>) -> Self {
         Self { name, make }
@@ -30,7 +34,7 @@ impl Subject {
 
     /// All there are here; the first tells hang-ups and errors from readiness.
     pub(crate) fn all() -> Vec<Self> {
-        let mut all = vec![Self::POLL, Self::SELECT];
+        let mut all = vec![Self::POLL, Self::SELECT, Self::KQUEUE, Self::HOSTED_KQUEUE];
         if cfg!(target_os = "linux") {
             all.extend([Self::EPOLL, Self::HOSTED_EPOLL]);
         }
@@ -51,6 +55,16 @@ impl fmt::Display for Subject {
 
 fn of_kind(kind: PollerKind) -> Box<dyn Poller> {
     kind.new_poller().unwrap()
+}
+
+fn kqueue() -> Box<dyn Poller> {
+    #[cfg(target_os = "linux")]
+    {
+        use ropewalk_os::kqueue::{InProcessKqueue, KqueuePoller};
+        Box::new(KqueuePoller::new(InProcessKqueue::new().unwrap()))
+    }
+    #[cfg(not(target_os = "linux"))]
+    of_kind(PollerKind::KQueue)
 }
 
 fn hosted(inner: Box<dyn Poller>) -> Box<dyn Poller> {

@@ -4,6 +4,8 @@
 //! of the system.
 
 mod changes;
+#[cfg(all(target_os = "linux", feature = "in-process-kqueue"))]
+mod in_process;
 #[cfg(kqueue)]
 mod sys;
 mod system;
@@ -17,6 +19,8 @@ use std::time::Duration;
 use rustix::fs::FileType;
 
 use self::changes::Slots;
+#[cfg(all(target_os = "linux", feature = "in-process-kqueue"))]
+pub use self::in_process::InProcessKqueue;
 #[cfg(kqueue)]
 pub use self::sys::SysKqueue;
 pub use self::system::{EventFlags, Filter, KernelEvent, Kqueue, note};
