@@ -30,6 +30,8 @@ fn fork<const N: usize>(steps: [&dyn Fn() -> u8; N]) -> Child {
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "{}", io::Error::last_os_error());
     if pid == 0 {
+        // So that it hears of the end when the test fails.
+        drop(talk);
         for step in steps {
             let ordered = childs.read_exact(&mut [0]);
             let answered = ordered.and_then(|()| childs.write_all(&[step()]));
