@@ -21,12 +21,6 @@ ropewalk_poll = Reactor(
     "Native reactor of ropewalk on poll(2)",
 )
 
-ropewalk_asyncio = Reactor(
-    "ropewalk-asyncio",
-    "ropewalk.asyncioreactor",
-    "Native reactor of ropewalk inside an asyncio event loop",
-)
-
 ropewalk_select = Reactor(
     "ropewalk-select",
     "ropewalk.selectreactor",
