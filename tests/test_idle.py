@@ -31,6 +31,7 @@ IDLE_SCRIPT = str(SCENARIOS / "idle.py")
 PYTHON = [
     ("ropewalk-epoll",),
     ("ropewalk-poll",),
+    ("ropewalk-select",),
     ("ropewalk-asyncio",),
     ("ropewalk-asyncio", "uvloop"),
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from suite import HERE
+
 #: Where Twisted's builders have a factory of asyncio reactors with a loop of their own each. It
 #: makes whatever class stands in Twisted's module.
 _ASYNCIO_FACTORY = "twisted.internet.test.reactormixins.AsyncioSelectorReactor"
@@ -23,6 +25,9 @@ class Counterpart:
     modules: tuple[str, ...] = ()
     #: Directories that all Python processes of a run have in their search path.
     site: tuple[str, ...] = ()
+    #: Where this system lacks what the reactor waits in, and `site` has a stand-in: the class that
+    #: shows whether the stand-in is right. Twisted's two reactors must end every test alike.
+    calibration: str | None = None
 
     @property
     def substitutes(self) -> tuple[tuple[str, str], ...]:
@@ -41,6 +46,19 @@ COUNTERPARTS = [
         "ropewalk.pollreactor.PollReactor",
         "twisted.internet.pollreactor.PollReactor",
         "poll",
+    ),
+    Counterpart(
+        "ropewalk.selectreactor.SelectReactor",
+        "twisted.internet.selectreactor.SelectReactor",
+        "select",
+    ),
+    Counterpart(
+        "ropewalk.kqreactor.KQueueReactor",
+        "twisted.internet.kqreactor.KQueueReactor",
+        "kqueue",
+        modules=("twisted.internet.test.test_kqueuereactor",),
+        site=(str(HERE / "kqueue_site"),),
+        calibration="twisted.internet.epollreactor.EPollReactor",
     ),
     Counterpart(
         "ropewalk.asyncioreactor.AsyncioSelectorReactor",
