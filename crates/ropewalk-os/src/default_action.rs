@@ -14,11 +14,12 @@ static WATCHERS: [AtomicUsize; SIGNALS] = [const { AtomicUsize::new(0) }; SIGNAL
 /// Which signals have the fallback action.
 static ARMED: Mutex<[bool; SIGNALS]> = Mutex::new([false; SIGNALS]);
 
-/// One more than the highest signal number, real-time signals included.
-const SIGNALS: usize = 65;
+/// One more than the highest signal number, real-time signals included: 64 on Linux, less on
+/// macOS, 126 on FreeBSD.
+const SIGNALS: usize = 129;
 
 /// Signals whose default action does not end the process, and is not missed.
-const HARMLESS: [c_int; 7] = [
+const HARMLESS: &[c_int] = &[
     libc::SIGCHLD,
     libc::SIGCONT,
     libc::SIGTSTP,
@@ -26,6 +27,11 @@ const HARMLESS: [c_int; 7] = [
     libc::SIGTTOU,
     libc::SIGURG,
     libc::SIGWINCH,
+    // signal(3) of the BSDs and macOS: discarded. On Linux SIGIO ends the process.
+    #[cfg(kqueue)]
+    libc::SIGIO,
+    #[cfg(kqueue)]
+    libc::SIGINFO,
 ];
 
 /// Counts one more watcher, from before its handler is there.

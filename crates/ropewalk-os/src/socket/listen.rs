@@ -4,9 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::SocketFlags;
-
-use super::{bind, set_reuse_address, set_reuse_port, stream_socket};
+use super::{bind, fresh, set_reuse_address, set_reuse_port, stream_socket};
 
 /// How to listen.
 #[derive(Clone, Copy, Debug)]
@@ -60,20 +58,10 @@ pub fn listen(address: SocketAddr, options: &ListenOptions) -> io::Result<OwnedF
 ///
 /// [`WouldBlock`](io::ErrorKind::WouldBlock) when none waits; see [`accept_error`] for the others.
 pub fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    loop {
-        match rustix::net::acceptfrom_with(fd, flags) {
-            Ok((connection, peer)) => return Ok((connection, internet(peer)?)),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// The peer's address; a listening socket of another family has no business here.
-fn internet(peer: Option<rustix::net::SocketAddrAny>) -> io::Result<SocketAddr> {
-    let unfit = || io::Error::new(io::ErrorKind::Unsupported, "not an internet address");
-    peer.ok_or_else(unfit)?.try_into().map_err(|_| unfit())
+    let (connection, peer) = fresh::accept(fd)?;
+    // A listening socket of another family has no business here.
+    let unfit = |_| io::Error::new(io::ErrorKind::Unsupported, "not an internet address");
+    Ok((connection, peer.try_into().map_err(unfit)?))
 }
 
 /// What a failed [`accept`] means for the accept loop.

@@ -2,6 +2,7 @@
 //!
 //! Everything made here is non-blocking and close-on-exec, and no send raises `SIGPIPE`.
 
+mod fresh;
 mod listen;
 mod options;
 mod reserve;
@@ -10,7 +11,8 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use fresh::NO_SIGNAL;
+use rustix::net::AddressFamily;
 
 pub use listen::{AcceptError, ListenOptions, accept, accept_error, listen};
 pub use options::{
@@ -40,13 +42,7 @@ pub fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
     } else {
         AddressFamily::INET6
     };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    Ok(rustix::net::socket_with(
-        family,
-        SocketType::STREAM,
-        flags,
-        None,
-    )?)
+    Ok(fresh::stream(family)?)
 }
 
 /// Binds a socket to a local address.
@@ -157,13 +153,6 @@ pub fn shutdown_both(fd: BorrowedFd<'_>) -> io::Result<()> {
 pub fn is_no_buffers(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENOBUFS)
 }
-
-/// A write to a connection the peer closed is an error of the call, not a signal to the process.
-/// macOS has no such flag; there the socket option `SO_NOSIGPIPE` says it.
-#[cfg(not(target_vendor = "apple"))]
-const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
-#[cfg(target_vendor = "apple")]
-const NO_SIGNAL: i32 = 0;
 
 /// Makes a call again while signals interrupt it.
 fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
