@@ -103,10 +103,13 @@ class ShowsNumbers:
 
     _core: Core
 
+    #: Whether they show what the poller refuses as well; epoll's has another place for it.
+    _showsRefused = True
+
     def _watched(self) -> Iterable[tuple[int, Any, bool, bool]]:
         """Number and object of each descriptor, and whether it reads and writes."""
         for number, descriptor, reading, writing, refused in self._core.watched():
-            if not refused:
+            if self._showsRefused or not refused:
                 yield number, descriptor, reading, writing
 
     @property

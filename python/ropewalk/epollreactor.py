@@ -26,6 +26,7 @@ class EPollReactor(ShowsNumbers, WaitsInPoller, RopewalkReactor, epollreactor.EP
 
     # What Twisted's class keeps in attributes, told by the core.
     _poller = Replaceable(NativeEPoll)
+    _showsRefused = False
 
     def __init__(self) -> None:
         self._continuousPolling = ContinuousPolling(self)

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -45,9 +45,8 @@ impl Queues {
                     .implementation
                     .call_method0(py, intern!(py, "kqueue"))?;
                 queues.set_current(py, Some(queue));
-                Ok(())
-            })
-            .map_err(to_io)?;
+                Ok::<_, PyErr>(())
+            })?;
             let queues = Arc::clone(&queues);
             Ok(Box::new(KqueuePoller::new(PyKqueue { queues })))
         })
@@ -146,23 +145,13 @@ impl Kqueue for PyKqueue {
     ) -> io::Result<usize> {
         // A wait comes from `Host::park`, where the interpreter was let go; `control` lets it go
         // again, if it is the system's.
-        Python::attach(|py| self.queues.control(py, changes, events, timeout)).map_err(to_io)
+        Ok(Python::attach(|py| {
+            self.queues.control(py, changes, events, timeout)
+        })?)
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         // One that Python stands in for may have a number that cannot be waited for.
         None
-    }
-}
-
-/// The error of a queue: by its number, which the poller goes by, where it has one.
-fn to_io(error: PyErr) -> io::Error {
-    let number = Python::attach(|py| {
-        let error = error.value(py).cast::<PyOSError>().ok()?;
-        error.getattr(intern!(py, "errno")).ok()?.extract().ok()
-    });
-    match number {
-        Some(number) => io::Error::from_raw_os_error(number),
-        None => io::Error::from(error),
     }
 }
