@@ -116,7 +116,7 @@ impl InProcessKqueue {
     /// Makes new sets without what epoll cannot be told to forget: a number that is closed, of a
     /// file that lives on under another.
     fn rebuild(&mut self) -> io::Result<()> {
-        self.sets = Sets::new()?;
+        self.sets.renew()?;
         self.tie()?;
         self.descriptors.rebuild(&self.sets);
         self.processes
@@ -137,9 +137,14 @@ impl InProcessKqueue {
             }
             Filter::Signal | Filter::Timer => return Err(libc::EINVAL),
         };
-        let name = (change.filter, change.ident);
-        if aside && !self.aside.contains(&name) {
-            self.aside.push_back(name);
+        if aside {
+            let name = (change.filter, change.ident);
+            if !self.aside.contains(&name) {
+                self.aside.push_back(name);
+            }
+            // Until somebody looks what there is.
+            let rung = self.bell.set(true);
+            rung.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
         }
         Ok(())
     }

@@ -39,10 +39,13 @@ impl Processes {
         Ok(())
     }
 
-    /// The event behind a report of that name, which ends the registration. Of a process that is no
+    /// The event behind a report of that name, if it is enabled; it ends the registration. Of a process that is no
     /// child of this one the status is not known, and zero.
     pub(super) fn take(&mut self, name: u64) -> Option<KernelEvent> {
         let ident = usize::try_from(name ^ PROCESS).ok()?;
+        if !self.0.get(&ident)?.is_waited_for() {
+            return None;
+        }
         let Process { knote, pidfd } = self.0.remove(&ident)?;
         Some(KernelEvent {
             ident,
@@ -68,11 +71,15 @@ pub(super) const fn is_process(name: u64) -> bool {
 }
 
 impl Process {
+    const fn is_waited_for(&self) -> bool {
+        self.knote.enabled && self.knote.fflags & note::EXIT != 0
+    }
+
     fn watch(&self, set: &Set, ident: usize) -> Result<(), i32> {
-        let bits = if self.knote.enabled && self.knote.fflags & note::EXIT != 0 {
+        let bits = if self.is_waited_for() {
             libc::EPOLLIN as u32
         } else {
-            // HUP is reported unasked, of a process that was waited for; without an interest once.
+            // A process that was waited for hangs up, which is reported unasked; so once.
             libc::EPOLLET as u32
         };
         let (fd, name) = (self.pidfd.as_raw_fd(), PROCESS | ident as u64);

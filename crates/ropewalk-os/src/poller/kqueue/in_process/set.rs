@@ -24,6 +24,13 @@ impl Set {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
+    /// Becomes a new set under the same number.
+    pub(super) fn renew(&mut self) -> io::Result<()> {
+        let new = Self::new()?;
+        let flags = rustix::io::DupFlags::CLOEXEC;
+        Ok(rustix::io::dup3(&new.0, &mut self.0, flags)?)
+    }
+
     pub(super) fn add(&self, fd: RawFd, bits: u32, name: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd, bits, name)
     }

@@ -1,0 +1,129 @@
+//! Registrations that are of no descriptor.
+
+use std::process::{Command, Stdio};
+
+use ropewalk_os::kqueue::note;
+
+use super::*;
+use Filter::{Process, User};
+
+const CLEAR: EventFlags = EventFlags::CLEAR;
+
+fn user(flags: EventFlags, fflags: u32) -> KernelEvent {
+    KernelEvent {
+        fflags,
+        ..change(99, User, flags)
+    }
+}
+
+#[test]
+fn a_triggered_event_is_one_however_often() {
+    let mut queue = Queue::new();
+    queue.change(user(ADD | CLEAR, 0)).unwrap();
+    assert_eq!(queue.ready(), []);
+    for _ in 0..3 {
+        queue
+            .change(user(EventFlags::ENABLE, note::TRIGGER))
+            .unwrap();
+    }
+    let events = queue.wait();
+    assert_eq!(names(&events), [(99, User)]);
+    assert_eq!((events[0].udata, events[0].flags), (7, CLEAR));
+    assert_eq!(queue.ready(), []);
+}
+
+#[test]
+fn a_triggered_event_that_is_not_cleared_stays() {
+    let mut queue = Queue::new();
+    queue.change(user(ADD, note::TRIGGER)).unwrap();
+    for _ in 0..3 {
+        assert_eq!(queue.ready().len(), 1);
+    }
+    queue.change(user(EventFlags::DISABLE, 0)).unwrap();
+    assert_eq!(queue.ready(), []);
+    queue.change(user(EventFlags::ENABLE, 0)).unwrap();
+    assert_eq!(queue.ready().len(), 1);
+    queue.change(user(DELETE, 0)).unwrap();
+    assert_eq!(queue.ready(), []);
+    assert_eq!(queue.change(user(EventFlags::ENABLE, 0)), Err(libc::ENOENT));
+}
+
+#[test]
+fn flags_of_the_program_are_combined_as_told() {
+    let mut queue = Queue::new();
+    queue.change(user(ADD, 0b1100)).unwrap();
+    for (change, flags) in [
+        (note::TRIGGER, 0b1100),
+        (note::FF_AND | 0b0110, 0b0100),
+        (note::FF_OR | 0b0011, 0b0111),
+        (0b1000, 0b0111),
+        (note::FF_COPY | 0xFF_FFFF, 0xFF_FFFF),
+    ] {
+        queue.change(user(EventFlags::NONE, change)).unwrap();
+        assert_eq!(queue.ready()[0].fflags, flags);
+    }
+}
+
+fn exit(pid: u32, flags: EventFlags) -> KernelEvent {
+    KernelEvent {
+        ident: pid as usize,
+        filter: Process,
+        flags,
+        fflags: note::EXIT,
+        udata: 7,
+        ..KernelEvent::default()
+    }
+}
+
+#[test]
+fn the_end_of_a_process_is_told_with_its_status() {
+    for (script, status) in [("read x; exit 3", 3 << 8), ("read x; kill -9 $$", 9)] {
+        let mut queue = Queue::new();
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        queue.change(exit(child.id(), ADD)).unwrap();
+        assert_eq!(queue.ready(), []);
+        drop(child.stdin.take());
+        let event = queue.wait()[0];
+        assert_eq!((event.ident, event.filter), (child.id() as usize, Process));
+        assert_eq!((event.data, event.fflags), (status, note::EXIT));
+        assert!(event.flags.contains(EventFlags::EOF | EventFlags::ONESHOT));
+        // Told, not waited for.
+        assert!(!child.wait().unwrap().success());
+        assert_eq!(queue.ready(), []);
+        let gone = queue.change(exit(child.id(), DELETE));
+        assert_eq!(gone, Err(libc::ENOENT));
+    }
+}
+
+#[test]
+fn a_process_that_ended_already_is_told_at_once_until_it_is_waited_for() {
+    let mut queue = Queue::new();
+    let mut child = Command::new("true").spawn().unwrap();
+    queue.change(exit(child.id(), ADD)).unwrap();
+    assert_eq!(queue.wait()[0].data, 0);
+    queue.change(exit(child.id(), ADD)).unwrap();
+    assert_eq!(queue.ready().len(), 1);
+    child.wait().unwrap();
+    assert_eq!(queue.change(exit(child.id(), ADD)), Err(libc::ESRCH));
+    let never = queue.change(exit(u32::MAX, ADD));
+    assert_eq!(never, Err(libc::ESRCH));
+}
+
+#[test]
+fn a_process_that_is_disabled_or_deleted_is_silent() {
+    let mut queue = Queue::new();
+    let mut child = Command::new("true").spawn().unwrap();
+    queue
+        .change(exit(child.id(), ADD | EventFlags::DISABLE))
+        .unwrap();
+    child.wait().unwrap();
+    assert_eq!(queue.ready(), []);
+    assert_eq!(queue.ready(), []);
+    assert!(!queue.is_readable());
+    queue.change(exit(child.id(), DELETE)).unwrap();
+    assert_eq!(queue.ready(), []);
+}
