@@ -6,6 +6,7 @@ import difflib
 import functools
 import json
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,29 @@ SCENARIOS = ROOT / "tests" / "scenarios"
 BIN = Path(sys.executable).parent
 
 #: The --reactor names of the reactors under test, and of Twisted's that says what is right.
-BASELINES = {"ropewalk-epoll": "epoll", "ropewalk-poll": "poll"}
+BASELINES = {
+    "ropewalk-epoll": "epoll",
+    "ropewalk-kqueue": "kqueue",
+    "ropewalk-poll": "poll",
+    "ropewalk-select": "select",
+}
 REACTORS = list(BASELINES)
+
+#: Where each reactor and each of Twisted's is.
+MODULES = {
+    "epoll": "epollreactor",
+    "kqueue": "kqreactor",
+    "poll": "pollreactor",
+    "select": "selectreactor",
+}
+
+
+def environment_of(reactor: str) -> dict[str, str]:
+    """The environment of a process with the named reactor, ropewalk's or Twisted's."""
+    environment = dict(os.environ)
+    if reactor.endswith("kqueue") and not hasattr(select, "kqueue"):
+        environment["PYTHONPATH"] = str(ROOT / "tests" / "conformance" / "kqueue_site")
+    return environment
 
 
 def run_scenario(
@@ -26,7 +48,12 @@ def run_scenario(
     """Run a script of tests/scenarios on the named reactor and return what it printed."""
     command = [*prefix, sys.executable, str(SCENARIOS / f"{script}.py"), reactor, *arguments]
     child = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90
+        command,
+        env=environment_of(reactor),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
     )
     assert child.returncode == 0, f"{command} ended with {child.returncode}:\n{child.stderr}"
     assert child.stdout, f"{command} printed nothing:\n{child.stderr}"

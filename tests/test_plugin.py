@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from support import BIN, REACTORS
+from support import BASELINES, BIN, MODULES, REACTORS, environment_of
 
 
-def python(program: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in an interpreter of its own."""
+def python(program: str, reactor: str = "ropewalk") -> subprocess.CompletedProcess[str]:
+    """Run a program in an interpreter of its own that has the named reactor."""
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", program],
+        env=environment_of(reactor),
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
 
 
@@ -28,7 +32,11 @@ def test_twist_offers_the_reactors() -> None:
 @pytest.mark.parametrize("command", ["twistd", "trial"])
 def test_help_lists_the_reactors(command: str) -> None:
     done = subprocess.run(
-        [str(BIN / command), "--help-reactors"], capture_output=True, text=True, timeout=30
+        [str(BIN / command), "--help-reactors"],
+        env=environment_of("ropewalk-kqueue"),
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     lines = (done.stdout + done.stderr).splitlines()
     # A reactor whose module cannot be imported is marked with a "!" before its name.
@@ -48,7 +56,7 @@ def test_trial_runs_on_the_named_reactor(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [str(BIN / "trial"), f"--reactor={name}", "test_it"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env=with_path(environment_of(name), tmp_path),
         capture_output=True,
         text=True,
         timeout=30,
@@ -69,6 +77,7 @@ def test_twistd_runs_on_the_named_reactor(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [str(BIN / "twistd"), f"--reactor={name}", "--nodaemon", "--pidfile=", "--python=it.tac"],
         cwd=tmp_path,
+        env=environment_of(name),
         capture_output=True,
         text=True,
         timeout=30,
@@ -79,10 +88,16 @@ def test_twistd_runs_on_the_named_reactor(name: str, tmp_path: Path) -> None:
 
 def module_of(name: str) -> str:
     """The module of the reactor that a --reactor name stands for."""
-    return "ropewalk.pollreactor" if name == "ropewalk-poll" else "ropewalk.epollreactor"
+    return f"ropewalk.{MODULES[BASELINES.get(name, 'epoll')]}"
 
 
-@pytest.mark.parametrize("module", ["", ".default", ".epollreactor", ".pollreactor"])
+def with_path(environment: dict[str, str], directory: Path) -> dict[str, str]:
+    """The environment with one more directory to import from."""
+    path = [environment.get("PYTHONPATH"), str(directory)]
+    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
+@pytest.mark.parametrize("module", ["", ".default", *(f".{module}" for module in MODULES.values())])
 def test_a_second_install_is_refused(module: str) -> None:
     program = f"""
 import sys
@@ -96,7 +111,7 @@ try:
 except error.ReactorAlreadyInstalledError as refusal:
     print(refusal)
 """
-    done = python(program)
+    done = python(program, "kqueue" if module == ".kqreactor" else "ropewalk")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "reactor already installed\n"
 

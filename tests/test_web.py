@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from support import BASELINES, BIN
+from support import BASELINES, BIN, environment_of
 
 SIZE = 200 * 1024 * 1024
 
@@ -32,6 +32,7 @@ def web_server(reactor: str, directory: Path) -> Iterator[tuple[subprocess.Popen
                 *("web", "--listen=tcp:0:interface=127.0.0.1", f"--path={directory}"),
             ],
             cwd=directory,
+            env=environment_of(reactor),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
