@@ -51,6 +51,16 @@ const LARGEST_ROOM: usize = 4096;
 /// What every system accepts: some of them refused longer ones as invalid for a long time.
 const LONGEST_WAIT: Duration = Duration::from_secs(100_000_000);
 
+/// Makes the queue's descriptor readable, once.
+const ATTENTION: KernelEvent = KernelEvent {
+    ident: usize::MAX,
+    filter: Filter::User,
+    flags: EventFlags::from_bits(EventFlags::ADD.bits() | EventFlags::ONESHOT.bits()),
+    fflags: note::TRIGGER,
+    data: 0,
+    udata: 0,
+};
+
 impl<K: Kqueue> KqueuePoller<K> {
     /// A poller over `kqueue`, which nobody else changes.
     pub fn new(kqueue: K) -> Self {
@@ -352,6 +362,11 @@ impl<K: Kqueue> Poller for KqueuePoller<K> {
         self.slots.gather(&mut self.changes);
         while !self.changes.is_empty() {
             self.submit_some()?;
+        }
+        if self.refused.iter().any(|event| self.slots.wants(event)) {
+            // Whoever watches the queue's descriptor is to come and hear of it. The event itself is
+            // of no source, and dropped. Systems too old for it tell with their next event.
+            drop(self.submit(&[ATTENTION])?);
         }
         Ok(())
     }

@@ -156,9 +156,24 @@ fn what_a_flush_was_refused_the_next_wait_reports() {
     test.register(test.fd(), TOKEN, Interest::BOTH).unwrap();
     test.answer(Answer::Refuses(vec![(0, libc::EBADF), (1, libc::EBADF)]));
     test.poller.flush_changes().unwrap();
+    // Whoever watches the queue is told by an event of no source.
+    let calls = test.calls();
+    let (filter, fflags) = (calls[1].changes[0].filter, calls[1].changes[0].fflags);
+    assert_eq!((filter, fflags), (Filter::User, note::TRIGGER));
+    test.answer(Answer::Events(calls[1].changes.clone()));
     assert_eq!(test.wait(), [report(TOKEN, Readiness::INVALID)]);
     let waits = test.calls();
-    assert_eq!(waits[1].timeout, Some(Duration::ZERO), "there is an event");
+    assert_eq!(waits[0].timeout, Some(Duration::ZERO), "there is an event");
+    assert_eq!(test.wait(), []);
+}
+
+#[test]
+fn a_removal_that_a_flush_was_refused_calls_nobody() {
+    let mut test = Test::watching(Interest::READABLE);
+    test.poller.deregister(test.fd()).unwrap();
+    test.answer(Answer::Refuses(vec![(0, libc::EBADF)]));
+    test.poller.flush_changes().unwrap();
+    assert_eq!(test.calls().len(), 1);
     assert_eq!(test.wait(), []);
 }
 

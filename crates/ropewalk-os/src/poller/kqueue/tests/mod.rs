@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{EventFlags, Filter, KernelEvent, Kqueue, KqueuePoller};
+use super::{EventFlags, Filter, KernelEvent, Kqueue, KqueuePoller, note};
 use crate::{Event, Events, Interest, Poller, Readiness, Token};
 
 const TOKEN: Token = Token::new(5, 2);
