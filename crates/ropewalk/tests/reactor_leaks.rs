@@ -68,7 +68,7 @@ fn a_thousand_reactors_leave_nothing_behind(variant: Variant) {
     let _alone = alone();
     let before = open_descriptors();
     for _ in 0..1000 {
-        let reactor = Reactor::with_poller(variant.kind).unwrap();
+        let reactor = variant.builder().build().unwrap();
         reactor.call_when_running(stop);
         reactor.run().unwrap();
     }

@@ -3,21 +3,29 @@
 
 #[macro_use]
 mod variant;
-mod reactor_support;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use ropewalk::{Phase, PollerKind, Reactor};
+use ropewalk::{Phase, Reactor};
 use rustix::process::{Pid, Signal, kill_process};
+use variant::Variant;
 
 /// The line with which a child says that its reactor runs.
 const READY: &str = "child is ready";
 
+/// The variables that tell a child its poller, and whether it is a host.
+const POLLER: &str = "ROPEWALK_TEST_POLLER";
+const HOSTED: &str = "ROPEWALK_TEST_HOSTED";
+
 /// Runs the ignored test `case` in a child and sends it `signal` when it is ready; returns what it
 /// wrote after that.
-fn signal_child(case: &str, signal: Signal) -> (std::process::ExitStatus, String) {
+fn signal_child(
+    case: &str,
+    variant: Variant,
+    signal: Signal,
+) -> (std::process::ExitStatus, String) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--ignored",
@@ -26,6 +34,8 @@ fn signal_child(case: &str, signal: Signal) -> (std::process::ExitStatus, String
             "--test-threads=1",
             case,
         ])
+        .env(POLLER, variant.kind.name())
+        .envs(variant.hosted.then_some((HOSTED, "1")))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -49,25 +59,19 @@ fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// Runs until a signal stops the reactor, on each poller in turn if there are several.
-fn run_child(kind: PollerKind) {
-    let reactor = Reactor::with_poller(kind).unwrap();
+/// Runs until a signal stops the reactor, on the poller that the environment names.
+#[test]
+#[ignore = "run in a child by the other tests"]
+fn child_with_handlers() {
+    let variant = Variant {
+        kind: std::env::var(POLLER).unwrap().parse().unwrap(),
+        hosted: std::env::var(HOSTED).is_ok(),
+    };
+    let reactor = variant.prepare(variant.builder());
     reactor.call_when_running(|_| println!("{READY}"));
     reactor.add_system_event_trigger(Phase::Before, "shutdown", |_| println!("shutting down"));
-    reactor.run().unwrap();
+    variant::run(&reactor).unwrap();
     println!("ended by {:?}", reactor.exit_signal());
-}
-
-#[test]
-#[ignore = "run in a child by the other tests"]
-fn child_on_epoll() {
-    run_child(PollerKind::Epoll);
-}
-
-#[test]
-#[ignore = "run in a child by the other tests"]
-fn child_on_poll() {
-    run_child(PollerKind::Poll);
 }
 
 #[test]
@@ -79,39 +83,31 @@ fn child_without_handlers() {
     reactor.run().unwrap();
 }
 
-fn stops_in_order(case: &str, signal: Signal) {
-    let (status, output) = signal_child(case, signal);
+on_every_variant!(crate::run_case: sigterm_stops_in_order, sigint_stops_in_order);
+
+fn run_case(variant: Variant, case: fn(Variant)) {
+    case(variant);
+}
+
+fn sigterm_stops_in_order(variant: Variant) {
+    stops_in_order(variant, Signal::TERM);
+}
+
+fn sigint_stops_in_order(variant: Variant) {
+    stops_in_order(variant, Signal::INT);
+}
+
+fn stops_in_order(variant: Variant, signal: Signal) {
+    let (status, output) = signal_child("child_with_handlers", variant, signal);
     assert!(status.success(), "{status}: {output}");
     let expected = format!("shutting down\nended by Some({})", signal.as_raw());
     assert!(output.contains(&expected), "{output}");
 }
 
 #[test]
-#[cfg_attr(not(target_os = "linux"), ignore = "needs Linux")]
-fn sigterm_stops_a_reactor_on_epoll() {
-    stops_in_order("child_on_epoll", Signal::TERM);
-}
-
-#[test]
-#[cfg_attr(not(target_os = "linux"), ignore = "needs Linux")]
-fn sigint_stops_a_reactor_on_epoll() {
-    stops_in_order("child_on_epoll", Signal::INT);
-}
-
-#[test]
-fn sigterm_stops_a_reactor_on_poll() {
-    stops_in_order("child_on_poll", Signal::TERM);
-}
-
-#[test]
-fn sigint_stops_a_reactor_on_poll() {
-    stops_in_order("child_on_poll", Signal::INT);
-}
-
-#[test]
 fn signals_keep_their_meaning_when_the_reactor_leaves_them_alone() {
     use std::os::unix::process::ExitStatusExt;
-    let (status, _) = signal_child("child_without_handlers", Signal::TERM);
+    let (status, _) = signal_child("child_without_handlers", Variant::ANY, Signal::TERM);
     assert_eq!(status.signal(), Some(Signal::TERM.as_raw()));
 }
 

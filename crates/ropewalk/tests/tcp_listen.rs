@@ -13,8 +13,9 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk::{Error, Factory, ListenOptions, PollerKind, Protocol, Reactor, Transport};
+use ropewalk::{Error, Factory, ListenOptions, Protocol, Reactor, Transport};
 use tcp_support::{Log, Recorder, connect, end_of, over_every_poller, reset, serve, settle, until};
+use variant::Variant;
 
 over_every_poller! {
     a_port_in_use_is_refused,
@@ -330,7 +331,10 @@ fn with_a_full_table_of_descriptors() {
     let Ok(kind) = std::env::var(CHILD) else {
         return;
     };
-    let reactor = Reactor::with_poller(kind.parse::<PollerKind>().unwrap()).unwrap();
+    let reactor = Variant::alone(kind.parse().unwrap())
+        .builder()
+        .build()
+        .unwrap();
     let (factory, notes) = server(|_| ());
     let port = reactor.listen_tcp("127.0.0.1:0", factory).unwrap();
     settle(&reactor);

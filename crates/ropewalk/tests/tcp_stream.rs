@@ -15,6 +15,7 @@ use ropewalk::{ListenOptions, Protocol, Reactor, Transport};
 use tcp_support::{
     Log, Recorder, connect, over_every_poller, receive_exactly, send, serve, settle, until,
 };
+use variant::Variant;
 
 over_every_poller! {
     an_echo_comes_back,
@@ -285,10 +286,8 @@ fn a_reactor_dropped_without_shutdown_leaves_nothing_behind(reactor: &Reactor) {
     let log = Log::new();
     let (first, second) = (Rc::clone(&log), Log::new());
     {
-        let other = Reactor::builder()
-            .poller(reactor.poller_kind())
-            .signals(false);
-        let other = other.build().unwrap();
+        let variant = Variant::alone(reactor.poller_kind());
+        let other = variant.builder().signals(false).build().unwrap();
         // Keeps its own transport, as protocols do, and produces for itself.
         struct Keeper(Rc<Log>, Option<Transport>);
         impl Protocol for Keeper {

@@ -7,11 +7,11 @@ use ropewalk::{Disconnect, ListeningPort, Protocol, Reactor, Result, Transport};
 
 /// Everybody who is connected.
 #[derive(Clone, Default)]
-pub struct Audience(Rc<RefCell<Vec<Transport>>>);
+pub(crate) struct Audience(Rc<RefCell<Vec<Transport>>>);
 
 impl Audience {
     /// Serves on `address`: every client gets back what it sends, and hears what is said.
-    pub fn serve(&self, reactor: &Reactor, address: &str) -> Result<ListeningPort> {
+    pub(crate) fn serve(&self, reactor: &Reactor, address: &str) -> Result<ListeningPort> {
         let audience = self.clone();
         let port = reactor.listen_tcp(address, move |_peer| Client {
             audience: audience.clone(),
@@ -22,7 +22,7 @@ impl Audience {
     }
 
     /// Sends `line` to everybody.
-    pub fn say(&self, line: &[u8]) {
+    pub(crate) fn say(&self, line: &[u8]) {
         for transport in self.0.borrow().iter() {
             transport.write(line);
         }
@@ -53,7 +53,7 @@ impl Protocol for Client {
 }
 
 /// Where to listen: the first argument.
-pub fn address() -> String {
+pub(crate) fn address() -> String {
     std::env::args()
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:8007".to_owned())

@@ -10,7 +10,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use ropewalk::os::Poller;
-use ropewalk::{PollerKind, Reactor};
+use ropewalk::os::kqueue::{InProcessKqueue, KqueuePoller};
+use ropewalk::{Builder, PollerKind, Reactor};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// A poller, and who waits in it.
@@ -26,7 +27,7 @@ macro_rules! on_every_variant {
     ($run:path: $($case:ident),+ $(,)?) => {
         on_every_variant!(@each $run, [$($case)+],
             poll (Poll, false), select (Select, false), epoll (Epoll, false),
-            hosted_epoll (Epoll, true));
+            kqueue (KQueue, false), hosted_epoll (Epoll, true), hosted_kqueue (KQueue, true));
     };
     (@each $run:path, $cases:tt, $($name:ident ($kind:ident, $hosted:literal)),+) => {
         $(on_every_variant!(@one $run, $cases, $name, $kind, $hosted);)+
@@ -54,20 +55,37 @@ thread_local! {
 
 impl Variant {
     /// For what does not depend on it.
-    pub(crate) const ANY: Self = Self {
-        kind: PollerKind::Poll,
-        hosted: false,
-    };
+    pub(crate) const ANY: Self = Self::alone(PollerKind::Poll);
 
-    /// Makes the poller.
+    /// Makes the poller; kqueue's over the in-process queue where the system has none.
     pub(crate) fn poller(self) -> io::Result<Box<dyn Poller>> {
+        if cfg!(target_os = "linux") && self.kind == PollerKind::KQueue {
+            return Ok(Box::new(KqueuePoller::new(InProcessKqueue::new()?)));
+        }
         self.kind.new_poller()
+    }
+
+    /// Of the same kind, with a loop of its own.
+    pub(crate) const fn alone(kind: PollerKind) -> Self {
+        Self {
+            kind,
+            hosted: false,
+        }
+    }
+
+    /// What makes a reactor of this variant.
+    pub(crate) fn builder(self) -> Builder {
+        Reactor::builder().poller_maker(move || self.poller())
     }
 
     /// A reactor that leaves signals alone, to be driven by [`run`] and [`turn`].
     pub(crate) fn reactor(self) -> Reactor {
-        let builder = Reactor::builder().signals(false);
-        let reactor = builder.poller_maker(move || self.poller()).build().unwrap();
+        self.prepare(self.builder().signals(false))
+    }
+
+    /// A reactor, to be driven by [`run`] and [`turn`].
+    pub(crate) fn prepare(self, builder: Builder) -> Reactor {
+        let reactor = builder.build().unwrap();
         assert_eq!(reactor.poller_kind(), self.kind);
         HOSTED.set(self.hosted);
         if self.hosted {
