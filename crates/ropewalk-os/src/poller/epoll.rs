@@ -87,7 +87,7 @@ unsafe fn pwait2(
     epoll: RawFd,
     events: *mut libc::epoll_event,
     room: i32,
-    timeout: &libc::timespec,
+    timeout: &KernelTimespec,
 ) -> i32 {
     let no_mask = std::ptr::null::<libc::sigset_t>();
     let timeout = std::ptr::from_ref(timeout);
