@@ -68,14 +68,22 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 /// The timeout as `epoll_pwait2` takes it, if whole milliseconds would not say it exactly.
-fn with_fraction(timeout: Duration) -> Option<libc::timespec> {
+fn with_fraction(timeout: Duration) -> Option<KernelTimespec> {
     if timeout.subsec_nanos() % 1_000_000 == 0 {
         return None;
     }
-    Some(libc::timespec {
-        tv_sec: timeout.as_secs().try_into().ok()?,
-        tv_nsec: timeout.subsec_nanos().into(),
+    Some(KernelTimespec {
+        seconds: timeout.as_secs().try_into().ok()?,
+        nanoseconds: timeout.subsec_nanos().into(),
     })
+}
+
+/// `struct __kernel_timespec`, which the system call takes on every architecture: the C library's
+/// `timespec` has half the size where a `long` has 32 bits.
+#[repr(C)]
+struct KernelTimespec {
+    seconds: i64,
+    nanoseconds: i64,
 }
 
 /// `epoll_pwait2(2)`, which old C libraries do not wrap.
