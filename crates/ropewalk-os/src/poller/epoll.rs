@@ -68,7 +68,7 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 /// The timeout as `epoll_pwait2` takes it, if whole milliseconds would not say it exactly.
-fn with_fraction(timeout: Duration) -> Option<KernelTimespec> {
+pub(super) fn with_fraction(timeout: Duration) -> Option<KernelTimespec> {
     if timeout.subsec_nanos() % 1_000_000 == 0 {
         return None;
     }
@@ -81,7 +81,7 @@ fn with_fraction(timeout: Duration) -> Option<KernelTimespec> {
 /// `struct __kernel_timespec`, which the system call takes on every architecture: the C library's
 /// `timespec` has half the size where a `long` has 32 bits.
 #[repr(C)]
-struct KernelTimespec {
+pub(super) struct KernelTimespec {
     seconds: i64,
     nanoseconds: i64,
 }
@@ -91,7 +91,7 @@ struct KernelTimespec {
 /// # Safety
 ///
 /// `events` has room for `room` events.
-unsafe fn pwait2(
+pub(super) unsafe fn pwait2(
     epoll: RawFd,
     events: *mut libc::epoll_event,
     room: i32,

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use crate::poller::epoll::{pwait2, with_fraction};
 use crate::poller::timeout::milliseconds;
 
 /// An epoll set.
@@ -78,32 +79,15 @@ impl Set {
         room: i32,
         timeout: Option<Duration>,
     ) -> io::Result<i32> {
-        let fraction = timeout.filter(|timeout| timeout.subsec_nanos() % 1_000_000 != 0);
-        let Some(fraction) = fraction else {
-            let timeout = milliseconds(timeout);
+        let set = self.0.as_raw_fd();
+        let events = events.as_mut_ptr();
+        let count = match timeout.and_then(with_fraction) {
             // SAFETY: `events` has room for `room` events.
-            return check(unsafe {
-                libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, timeout)
-            });
+            Some(fraction) => unsafe { pwait2(set, events, room, &fraction) },
+            // SAFETY: as above.
+            None => unsafe { libc::epoll_wait(set, events, room, milliseconds(timeout)) },
         };
-        let fraction = libc::timespec {
-            tv_sec: libc::time_t::try_from(fraction.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: fraction.subsec_nanos().into(),
-        };
-        // SAFETY: `events` has room for `room` events, the timeout is alive, and no signal mask is
-        // given.
-        let count = unsafe {
-            libc::syscall(
-                libc::SYS_epoll_pwait2,
-                self.0.as_raw_fd(),
-                events.as_mut_ptr(),
-                room,
-                &raw const fraction,
-                std::ptr::null::<libc::sigset_t>(),
-                0,
-            )
-        };
-        check(count as i32)
+        check(count)
     }
 }
 
