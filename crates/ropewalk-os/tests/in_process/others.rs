@@ -29,6 +29,7 @@ fn a_triggered_event_is_one_however_often() {
     let events = queue.wait();
     assert_eq!(names(&events), [(99, User)]);
     assert_eq!((events[0].udata, events[0].flags), (7, CLEAR));
+    assert!(!queue.is_readable());
     assert_eq!(queue.ready(), []);
 }
 

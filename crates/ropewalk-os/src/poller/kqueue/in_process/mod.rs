@@ -11,7 +11,7 @@
 //! | nothing of a stream that was never connected | so |
 //! | a regular file is silent at its end | so, looked at by each call; a wait does not notice that it grows |
 //! | devices that cannot be watched: `ENODEV` | so |
-//! | `EV_CLEAR`, `EV_ONESHOT`, `EV_DISPATCH` | so |
+//! | `EV_CLEAR`, `EV_ONESHOT`, `EV_DISPATCH` | so; `EV_CLEAR` not of regular files |
 //! | closing removes registrations | so. Noticed when epoll reports it or a change names it: an event is never of a former file. A number that was closed and names the same file again keeps them |
 //! | small lists take turns | so |
 //! | a file is registered under as many numbers as it has | 500, Linux's limit for nested sets |
@@ -171,18 +171,26 @@ impl InProcessKqueue {
                     }
                 },
             };
-            ready = true;
             if !room.push(event) {
+                ready = true;
                 self.aside.push_front(name);
                 break;
             }
-            match filter {
-                Filter::User => self.users.delivered(ident),
-                _ => self.descriptors.file_delivered(ident as RawFd, filter),
-            }
+            ready |= self.deliver_aside(filter, ident);
             self.aside.push_back(name);
         }
         self.bell.set(ready)
+    }
+
+    /// An event was taken. Whether there is another at once.
+    fn deliver_aside(&mut self, filter: Filter, ident: usize) -> bool {
+        if filter == Filter::User {
+            self.users.delivered(ident);
+            return self.users.event(ident).is_some();
+        }
+        let fd = ident as RawFd;
+        self.descriptors.file_delivered(fd, filter);
+        matches!(self.descriptors.file_event(fd, filter), FileEvent::Ready(_))
     }
 
     /// Takes events of what epoll reports, waiting for at most `timeout` for a first report.
