@@ -2,7 +2,7 @@
 
 import pytest
 
-from support import assert_same
+from support import assert_same, baseline_of, run_scenario
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,12 @@ from support import assert_same
     ],
 )
 def test_ends_as_on_twisteds_reactor(scenario: str, reactor_name: str) -> None:
-    assert_same(scenario, reactor_name)
+    if (scenario, reactor_name) == ("data_before_reset", "ropewalk-kqueue"):
+        # Twisted's KQueueReactor drops what came before a reset; no other of its reactors does.
+        expected = baseline_of(scenario, "ropewalk-poll")
+        assert run_scenario(scenario, reactor_name)["events"] == expected["events"]
+    else:
+        assert_same(scenario, reactor_name)
 
 
 def test_accepting_survives_a_full_descriptor_table(reactor_name: str) -> None:
