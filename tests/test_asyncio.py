@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from support import ROOT
+from support import ROOT, assert_same, baseline_of, run_scenario
 
 LOOPS = ["asyncio", "uvloop"]
 
@@ -52,3 +52,43 @@ def test_a_program_may_own_the_loop(loop: str) -> None:
 @pytest.mark.parametrize("loop", LOOPS)
 def test_it_runs_again_after_a_crash(loop: str) -> None:
     assert run_program("running_again.py", loop) == {"made": True, "leaked": 0, "calls": 0}
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "closing_callbacks",
+        "connect_errors",
+        "data_before_reset",
+        "greenlets",
+        "lifecycle_errors",
+        "listen_errors",
+        "resets",
+        "run_and_crash",
+        "transport_misuse",
+    ],
+)
+def test_ends_as_on_twisteds_reactor(scenario: str) -> None:
+    assert_same(scenario, "ropewalk-asyncio")
+
+
+def test_accepting_survives_a_full_descriptor_table() -> None:
+    assert_same("descriptor_exhaustion", "ropewalk-asyncio", prefix=("prlimit", "--nofile=64:"))
+
+
+@pytest.mark.parametrize("how_many", ["one", "two"])
+def test_reactors_serve_and_take_calls_in_their_threads(how_many: str) -> None:
+    found = run_scenario("threads", "ropewalk-asyncio", how_many)
+    assert found["events"] == baseline_of("threads", "ropewalk-asyncio", how_many)["events"]
+
+
+def test_dropped_reactors_close_their_descriptors() -> None:
+    figures = run_scenario("many_reactors", "ropewalk-asyncio")["figures"]
+    # The thread's event loop keeps the last reactor, its port and its protocol.
+    assert figures == {"descriptors": 0, "alive": 3}
+
+
+def test_what_cannot_be_called_is_refused_at_once() -> None:
+    # Twisted's asyncio reactor alone finds it out later, in the loop.
+    expected = baseline_of("timer_misuse", "ropewalk-epoll")
+    assert run_scenario("timer_misuse", "ropewalk-asyncio")["events"] == expected["events"]
