@@ -22,7 +22,7 @@ def cached(run: TrialRun, label: str, fresh: bool) -> Results:
     """The baseline's results, from this process, from the cache, or newly run."""
     # Which tests skip themselves depends on the packages that are installed and on the way to run.
     packages = {f"{d.name}=={d.version}" for d in distributions() if d.name != "ropewalk"}
-    ways = [path.read_text() for path in sorted(HERE.glob("*.py")) if path.name in _WAYS]
+    ways = [(HERE / file).read_text() for file in (*_WAYS, *(_STAND_IN if run.site else ()))]
     key = " ".join([*run.names, *sorted(packages), *ways])
     names = hashlib.sha256(key.encode()).hexdigest()[:8]
     version = f"twisted-{twisted.__version__}-{sys.implementation.name}-{platform.python_version()}"
@@ -38,5 +38,6 @@ def cached(run: TrialRun, label: str, fresh: bool) -> Results:
     return _FOUND[path]
 
 
-#: The files that decide how a test ends.
-_WAYS = ("kqueue_readiness.py", "kqueue_stand_in.py", "launcher.py", "recorder.py", "suite.py")
+#: The files that decide how a test ends, and those that do where a run has a stand-in.
+_WAYS = ("launcher.py", "recorder.py", "suite.py")
+_STAND_IN = ("kqueue_readiness.py", "kqueue_stand_in.py")
