@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -92,3 +93,32 @@ def test_what_cannot_be_called_is_refused_at_once() -> None:
     # Twisted's asyncio reactor alone finds it out later, in the loop.
     expected = baseline_of("timer_misuse", "ropewalk-epoll")
     assert run_scenario("timer_misuse", "ropewalk-asyncio")["events"] == expected["events"]
+
+
+def test_shows_what_twisteds_class_keeps_in_attributes() -> None:
+    from twisted.internet.abstract import FileDescriptor
+
+    from ropewalk.asyncioreactor import AsyncioSelectorReactor
+
+    loop = asyncio.new_event_loop()
+    reactor = AsyncioSelectorReactor(loop)
+    try:
+        assert reactor._asyncioEventloop is loop
+        assert reactor._readers == {reactor.waker: reactor.waker.fileno()}
+        assert reactor._writers == {}
+        with open(__file__) as file:
+            reader = FileDescriptor(reactor)
+            reader.fileno = file.fileno
+            reader.doRead = reader.startReading
+            reader.startReading()
+            reactor.iterate(0)
+            assert reactor._continuousPolling.isReading(reader)
+            assert reader not in reactor._readers
+            reader.stopReading()
+        call = reactor.callLater(3600, list)
+        reactor.iterate(0)
+        assert reactor._timerHandle is not None and reactor._scheduledAt > loop.time()
+        call.cancel()
+        reactor.iterate(0)
+    finally:
+        loop.close()

@@ -15,6 +15,7 @@ from twisted.internet import asyncioreactor
 from twisted.internet.main import installReactor
 
 from ropewalk._reactor import RopewalkReactor
+from ropewalk._white_box import ContinuousPolling
 
 __all__ = ["AsyncioSelectorReactor", "install"]
 
@@ -32,6 +33,7 @@ class AsyncioSelectorReactor(RopewalkReactor, asyncioreactor.AsyncioSelectorReac
         self._timerHandle: asyncio.TimerHandle | None = None
         self._deadline: float | None = None
         self._turnIsDue = False
+        self._continuousPolling = ContinuousPolling(self)
         super().__init__()
         self._watch()
 
@@ -118,11 +120,15 @@ class AsyncioSelectorReactor(RopewalkReactor, asyncioreactor.AsyncioSelectorReac
 
     @property
     def _readers(self) -> dict[Any, int]:  # type: ignore[override]
-        return {reader: reader.fileno() for reader in self.getReaders()}
+        return self._numbers(2)
 
     @property
     def _writers(self) -> dict[Any, int]:  # type: ignore[override]
-        return {writer: writer.fileno() for writer in self.getWriters()}
+        return self._numbers(3)
+
+    def _numbers(self, role: int) -> dict[Any, int]:
+        watched = self._core.watched()
+        return {found[1]: found[0] for found in watched if found[role] and not found[4]}
 
 
 def _current_loop() -> asyncio.AbstractEventLoop:
