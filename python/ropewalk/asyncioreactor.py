@@ -1,7 +1,8 @@
 """The reactor inside an asyncio event loop.
 
 asyncio watches one descriptor and one deadline; transports, timers and thread calls stay native.
-Any loop with ``add_reader``, ``call_at`` and ``call_soon`` will do: asyncio's own on Unix, uvloop's.
+Any loop with ``add_reader``, ``call_at`` and ``call_soon`` will do: asyncio's own on Unix, or
+uvloop's.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from ropewalk._white_box import ContinuousPolling
 __all__ = ["AsyncioSelectorReactor", "install"]
 
 
-class AsyncioSelectorReactor(RopewalkReactor, asyncioreactor.AsyncioSelectorReactor):
+# Twisted's class names the arguments of callFromThread otherwise, and knows no type of a timer.
+class AsyncioSelectorReactor(  # type: ignore[misc]
+    RopewalkReactor, asyncioreactor.AsyncioSelectorReactor
+):
     """A reactor that lives in an asyncio event loop, which runs beside it in the same thread."""
 
     # The pollers that have a descriptor to watch.
@@ -29,8 +33,8 @@ class AsyncioSelectorReactor(RopewalkReactor, asyncioreactor.AsyncioSelectorReac
     def __init__(self, eventloop: asyncio.AbstractEventLoop | None = None) -> None:
         self._asyncioEventloop = _current_loop() if eventloop is None else eventloop
         # When asyncio is to make a turn, and what the turn's deadline is by the reactor's clock.
-        self._scheduledAt: float | None = None
-        self._timerHandle: asyncio.TimerHandle | None = None
+        self._scheduledAt: float | None = None  # type: ignore[assignment]
+        self._timerHandle: asyncio.TimerHandle | None = None  # type: ignore[assignment]
         self._deadline: float | None = None
         self._turnIsDue = False
         self._continuousPolling = ContinuousPolling(self)
