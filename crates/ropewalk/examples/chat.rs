@@ -6,10 +6,9 @@
 //! ```
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
-use ropewalk::{Disconnect, Protocol, Reactor, Transport};
+use ropewalk::{Disconnect, NetAddr, Protocol, Reactor, Transport};
 
 /// A line longer than this, in bytes, is no conversation.
 const LONGEST_LINE: usize = 4096;
@@ -23,9 +22,9 @@ struct Room(Rc<RefCell<Vec<Transport>>>);
 
 impl Room {
     /// Tells everybody but `speaker`.
-    fn say(&self, speaker: SocketAddr, text: &str) {
+    fn say(&self, speaker: &NetAddr, text: &str) {
         for client in self.0.borrow().iter() {
-            if client.peer_addr() == speaker {
+            if client.peer_addr() == *speaker {
                 continue;
             }
             client.write(text.as_bytes());
@@ -38,7 +37,7 @@ impl Room {
 
 struct Client {
     room: Room,
-    name: SocketAddr,
+    name: NetAddr,
     /// The beginning of a line whose end has not come yet.
     line: Vec<u8>,
 }
@@ -46,7 +45,7 @@ struct Client {
 impl Protocol for Client {
     fn connection_made(&mut self, transport: &Transport) {
         self.room
-            .say(self.name, &format!("{} is here\n", self.name));
+            .say(&self.name, &format!("{} is here\n", self.name));
         self.room.0.borrow_mut().push(transport.clone());
     }
 
@@ -60,7 +59,7 @@ impl Protocol for Client {
             if part.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.line);
                 let text = String::from_utf8_lossy(&line);
-                self.room.say(self.name, &format!("{}: {text}", self.name));
+                self.room.say(&self.name, &format!("{}: {text}", self.name));
             }
         }
     }
@@ -71,7 +70,7 @@ impl Protocol for Client {
             .borrow_mut()
             .retain(|client| client.peer_addr() != self.name);
         self.room
-            .say(self.name, &format!("{} has left\n", self.name));
+            .say(&self.name, &format!("{} has left\n", self.name));
     }
 }
 

@@ -6,12 +6,11 @@
 //! ```
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use ropewalk::{
-    Address, ConnectError, Connector, Disconnect, Factory, ProducerKind, Protocol, Reactor,
-    Transport,
+    Address, ConnectError, Connector, Disconnect, Factory, NetAddr, ProducerKind, Protocol,
+    Reactor, Transport,
 };
 
 /// The transport of the other side: set while both sides are connected.
@@ -117,7 +116,7 @@ struct Target {
 }
 
 impl Factory for Outgoing {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: NetAddr) -> Option<Box<dyn Protocol>> {
         let other = Rc::new(RefCell::new(Some(self.incoming.clone())));
         let (incoming, outgoing) = (self.incoming.clone(), Rc::clone(&self.other));
         Some(Box::new(Target {

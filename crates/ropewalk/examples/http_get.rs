@@ -7,11 +7,12 @@
 
 use std::cell::RefCell;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use ropewalk::{ConnectError, Connector, Disconnect, Factory, Protocol, Reactor, Transport};
+use ropewalk::{
+    ConnectError, Connector, Disconnect, Factory, NetAddr, Protocol, Reactor, Transport,
+};
 
 /// The most a response head may take, in bytes.
 const LONGEST_HEAD: usize = 64 * 1024;
@@ -72,7 +73,7 @@ struct Client {
 }
 
 impl Factory for Client {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: NetAddr) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Fetch {
             reactor: self.reactor.clone(),
             request: self.target.request(),

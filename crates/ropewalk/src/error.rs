@@ -1,7 +1,8 @@
 //! What can go wrong, and whose fault it is.
 
 use std::io;
-use std::net::SocketAddr;
+
+use crate::transport::NetAddr;
 
 /// A `Result` with ropewalk's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -29,7 +30,7 @@ pub enum Error {
     #[error("cannot listen on {addr}: {source}")]
     CannotListen {
         /// The address that was asked for.
-        addr: SocketAddr,
+        addr: NetAddr,
         /// Why not: [`AddrInUse`](io::ErrorKind::AddrInUse),
         /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable),
         /// [`PermissionDenied`](io::ErrorKind::PermissionDenied), …

@@ -8,12 +8,11 @@ mod tcp_support;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk::{Error, Factory, ListenOptions, Protocol, Reactor, Transport};
+use ropewalk::{Error, Factory, ListenOptions, NetAddr, Protocol, Reactor, Transport};
 use tcp_support::{Log, Recorder, connect, end_of, over_every_poller, reset, serve, settle, until};
 use variant::Variant;
 
@@ -112,7 +111,7 @@ impl Server {
 }
 
 impl Factory for Server {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: NetAddr) -> Option<Box<dyn Protocol>> {
         self.note("build");
         (!self.refuse).then(|| Box::new(Sink) as Box<dyn Protocol>)
     }
@@ -200,7 +199,7 @@ fn a_port_stopped_inside_its_factory_accepts_no_more(reactor: &Reactor) {
     });
     *slot.borrow_mut() = Some(reactor.listen_tcp("127.0.0.1:0", factory).unwrap());
     let address = slot.borrow().as_ref().unwrap().local_addr();
-    let clients: Vec<_> = (0..5).map(|_| connect(address)).collect();
+    let clients: Vec<_> = (0..5).map(|_| connect(&address)).collect();
     until(reactor, "the port", || notes.borrow().contains(&"stopped"));
     assert_eq!(notes.borrow().as_slice(), ["started", "build", "stopped"]);
     drop((clients, slot.take()));

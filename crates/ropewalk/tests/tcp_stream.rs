@@ -328,7 +328,7 @@ fn ipv6_peers_are_served(reactor: &Reactor) {
         return;
     }
     let port = reactor.listen_tcp("[::1]:0", |_| Echo).unwrap();
-    assert!(port.local_addr().is_ipv6());
+    assert!(port.local_addr().ip().unwrap().is_ipv6());
     let mut client = connect(port.local_addr());
     client.write_all(b"six").unwrap();
     assert_eq!(receive_exactly(reactor, &mut client, 3), b"six");

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use ropewalk::{Factory, ListenOptions, Producer, ProducerKind, Protocol, Transport};
+use ropewalk::{Factory, ListenOptions, NetAddr, Producer, ProducerKind, Protocol, Transport};
 use ropewalk_bench::{Result, allow_many_files, reactor_from_arguments};
 
 struct Echo;
@@ -75,7 +75,7 @@ fn main() -> Result<()> {
 }
 
 fn sources(chunk: Rc<[u8]>) -> impl Factory {
-    move |_: SocketAddr| Source {
+    move |_: NetAddr| Source {
         chunk: Rc::clone(&chunk),
     }
 }

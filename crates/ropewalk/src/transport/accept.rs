@@ -2,16 +2,15 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_os::Token;
 use ropewalk_os::socket::{self, AcceptError};
 
+use super::NetAddr;
 use super::listener::Port;
-use super::stream::Stream;
+use super::stream::{Socket, Stream};
 use crate::reactor::core::Core;
 
 /// How many connections a port accepts per turn: as many as lately came, and some more.
@@ -43,7 +42,7 @@ const REST: Duration = Duration::from_millis(100);
 
 /// What one try to accept came to.
 enum Accepted {
-    Connection(OwnedFd, SocketAddr),
+    Connection(Socket),
     /// That one went wrong; there may be others.
     Skipped,
     /// No descriptor is free in this process or in the system.
@@ -61,7 +60,7 @@ impl Port {
         let cap = self.cap.0.get();
         while accepted < cap && self.is_accepting() && !self.factory.is_busy() {
             match accept_one(core, token) {
-                Accepted::Connection(fd, peer) => self.welcome(core, fd, peer),
+                Accepted::Connection(socket) => self.welcome(core, socket),
                 Accepted::Skipped => {}
                 Accepted::Drained => break,
                 Accepted::NoDescriptor(error) => {
@@ -79,10 +78,10 @@ impl Port {
         self.cap.note(accepted);
     }
 
-    fn welcome(&self, core: &Rc<Core>, fd: OwnedFd, peer: SocketAddr) {
+    fn welcome(&self, core: &Rc<Core>, socket: Socket) {
         // Without a protocol the connection is closed by dropping it.
-        if let Some(Some(protocol)) = self.factory.build(core, peer) {
-            Stream::open(core, fd, peer, protocol, None, |_| {});
+        if let Some(Some(protocol)) = self.factory.build(core, socket.peer.clone()) {
+            Stream::open(core, socket, protocol, None, |_| {});
         }
     }
 
@@ -94,7 +93,7 @@ impl Port {
         if reserve.available() {
             reserve.release();
             // Logged after the loop: whoever hears the log could take the descriptor.
-            while let Accepted::Connection(..) | Accepted::Skipped = accept_one(core, token) {
+            while let Accepted::Connection(_) | Accepted::Skipped = accept_one(core, token) {
                 shed += 1;
             }
         }
@@ -112,7 +111,7 @@ fn accept_one(core: &Core, token: Token) -> Accepted {
         return Accepted::Drained;
     };
     match result {
-        Ok((fd, peer)) => Accepted::Connection(fd, peer),
+        Ok((fd, peer)) => Accepted::Connection(Socket::new(fd, NetAddr::Ip(peer))),
         Err(error) => match socket::accept_error(&error) {
             AcceptError::Drained => Accepted::Drained,
             AcceptError::Skip => Accepted::Skipped,

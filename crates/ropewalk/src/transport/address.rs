@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+use super::NetAddr;
 use crate::error::{Error, Result};
 
 /// A socket address, or a host name to be resolved and a port.
@@ -186,6 +187,18 @@ impl From<SocketAddrV4> for Address {
 impl From<SocketAddrV6> for Address {
     fn from(address: SocketAddrV6) -> Self {
         SocketAddr::from(address).into()
+    }
+}
+
+impl From<NetAddr> for Address {
+    /// One that is none of the internet is told apart when it is used, as text is.
+    fn from(address: NetAddr) -> Self {
+        match address.ip() {
+            Some(address) => address.into(),
+            None => Self {
+                kind: Kind::Invalid(address.to_string()),
+            },
+        }
     }
 }
 

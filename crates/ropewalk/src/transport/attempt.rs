@@ -12,6 +12,7 @@ use ropewalk_os::{Interest, Readiness, SourceFd, Token};
 
 use super::address::Target;
 use super::connector::{Client, ConnectorState};
+use super::stream::Socket;
 use crate::engine::TimerId;
 use crate::error::{ConnectError, ConnectErrorKind, Disconnect, Error, Result};
 use crate::reactor::core::{Core, Source};
@@ -32,12 +33,6 @@ struct Trying {
     address: SocketAddr,
     /// Whether connect(2) was called, so that the outcome is to be asked for.
     started: bool,
-}
-
-/// A socket with a peer.
-pub(crate) struct Connected {
-    pub(crate) fd: OwnedFd,
-    pub(crate) peer: SocketAddr,
 }
 
 impl Client {
@@ -179,7 +174,7 @@ impl Client {
     fn connected(&self, core: &Rc<Core>, peer: SocketAddr) {
         let socket = self.abandon(core);
         match socket {
-            Some(SourceFd::Owned(fd)) => self.succeed(core, Connected { fd, peer }),
+            Some(SourceFd::Owned(fd)) => self.succeed(core, Socket::new(fd, peer.into())),
             _ => unreachable!("the attempt made the socket and owns it"),
         }
     }

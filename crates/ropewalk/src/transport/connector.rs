@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 
 use super::attempt::Attempt;
 use super::factory::{Factory, FactorySlot};
-use super::stream::{Owner, Stream};
+use super::stream::{Owner, Socket, Stream};
 use super::{Address, ConnectOptions, Protocol, Transport};
 use crate::error::{ConnectError, ConnectErrorKind, Disconnect, Misuse, Result};
 use crate::reactor::Reactor;
@@ -193,11 +193,11 @@ impl Client {
     }
 
     /// The attempt succeeded: makes the protocol and hands the socket over.
-    pub(crate) fn succeed(&self, core: &Rc<Core>, socket: super::attempt::Connected) {
+    pub(crate) fn succeed(&self, core: &Rc<Core>, socket: Socket) {
         let Some(me) = self.me.upgrade() else { return };
         self.state.set(ConnectorState::Connected);
         let (protocol, refused): (Box<dyn Protocol>, bool) =
-            match self.factory.build(core, socket.peer) {
+            match self.factory.build(core, socket.peer.clone()) {
                 Some(Some(protocol)) => (protocol, false),
                 // The peer sees an orderly end, and the factory hears that the connection is lost.
                 Some(None) => (Box::new(Nobody), true),
@@ -206,16 +206,9 @@ impl Client {
                     return self.fail(core, ConnectError::new(ConnectErrorKind::NoProtocol));
                 }
             };
-        let transport = Stream::open(
-            core,
-            socket.fd,
-            socket.peer,
-            protocol,
-            Some(me),
-            |transport| {
-                *self.transport.borrow_mut() = Some(transport.clone());
-            },
-        );
+        let transport = Stream::open(core, socket, protocol, Some(me), |transport| {
+            *self.transport.borrow_mut() = Some(transport.clone());
+        });
         if self.disconnect_due.take() || refused {
             transport.lose_connection();
         }

@@ -2,22 +2,21 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
-use super::{Connector, Protocol};
+use super::{Connector, NetAddr, Protocol};
 use crate::error::{ConnectError, Disconnect};
 use crate::reactor::core::Core;
 
 /// Makes a protocol for each connection, and hears what becomes of a port or a connector.
 ///
-/// A closure `FnMut(SocketAddr) -> impl Protocol` is a factory. Callbacks of one factory never
+/// A closure `FnMut(NetAddr) -> impl Protocol` is a factory. Callbacks of one factory never
 /// overlap: what happens while one of them runs waits until it has returned.
 ///
 /// The same as Twisted's `IProtocolFactory` and `ClientFactory`.
 pub trait Factory: 'static {
     /// Makes the protocol for a connection with `peer`, or refuses the connection, which is closed
     /// then: a server's at once, a client's in order.
-    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>>;
+    fn build_protocol(&mut self, peer: NetAddr) -> Option<Box<dyn Protocol>>;
 
     /// The port listens, or the connector starts to connect: called before any connection, and not
     /// again before [`stopped`](Self::stopped).
@@ -45,10 +44,10 @@ pub trait Factory: 'static {
 
 impl<F, P> Factory for F
 where
-    F: FnMut(SocketAddr) -> P + 'static,
+    F: FnMut(NetAddr) -> P + 'static,
     P: Protocol,
 {
-    fn build_protocol(&mut self, peer: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, peer: NetAddr) -> Option<Box<dyn Protocol>> {
         Some(Box::new(self(peer)))
     }
 }
@@ -79,7 +78,7 @@ impl FactorySlot {
     }
 
     /// Makes a protocol. `None` when the factory panicked; must not be called while it is busy.
-    pub(crate) fn build(&self, core: &Core, peer: SocketAddr) -> Option<Option<Box<dyn Protocol>>> {
+    pub(crate) fn build(&self, core: &Core, peer: NetAddr) -> Option<Option<Box<dyn Protocol>>> {
         let mut factory = self.factory.take()?;
         let built = core.guard("a factory's build_protocol", || {
             factory.build_protocol(peer)

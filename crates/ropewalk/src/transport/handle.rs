@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::mem;
-use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
@@ -12,7 +11,7 @@ use ropewalk_os::socket;
 use ropewalk_proto::{Flow, StreamState, WriteQueue};
 
 use super::stream::Stream;
-use super::{Producer, ProducerKind, Protocol};
+use super::{NetAddr, Producer, ProducerKind, Protocol};
 use crate::error::Misuse;
 
 /// One connection: a cheap handle of one thread, to be cloned and kept at will.
@@ -156,8 +155,8 @@ impl Transport {
     }
 
     /// The peer's address.
-    pub fn peer_addr(&self) -> SocketAddr {
-        self.stream.peer()
+    pub fn peer_addr(&self) -> NetAddr {
+        self.stream.peer().clone()
     }
 
     /// This side's address.
@@ -165,8 +164,8 @@ impl Transport {
     /// # Errors
     ///
     /// [`NotConnected`](io::ErrorKind::NotConnected) when the connection has ended.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.with_fd(socket::local_addr)?
+    pub fn local_addr(&self) -> io::Result<NetAddr> {
+        self.with_fd(socket::local_addr)?.map(NetAddr::Ip)
     }
 
     /// Whether small writes go out without waiting for an acknowledgement (`TCP_NODELAY`); off
@@ -237,7 +236,7 @@ fn append(queue: &mut WriteQueue<Bytes>, chunk: &mut Bytes) -> Flow {
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport")
-            .field("peer", &self.peer_addr())
+            .field("peer", &format_args!("{}", self.stream.peer()))
             .field("connected", &self.is_connected())
             .field("buffered", &self.buffered_len())
             .finish()

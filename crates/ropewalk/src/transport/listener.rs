@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
@@ -12,7 +11,7 @@ use ropewalk_os::{Interest, Readiness, SourceFd, Token};
 
 use super::accept::AcceptCap;
 use super::factory::{Factory, FactorySlot};
-use super::{Address, ListenOptions};
+use super::{Address, ListenOptions, NetAddr};
 use crate::deferred::{Deferred, DeferredSender};
 use crate::error::{Disconnect, Error, Result};
 use crate::reactor::Reactor;
@@ -33,7 +32,7 @@ pub(crate) struct Port {
     core: Weak<Core>,
     /// Where in the engine the port is; empty once it is closed.
     token: Cell<Option<Token>>,
-    local: SocketAddr,
+    local: NetAddr,
     pub(crate) factory: FactorySlot,
     pub(crate) cap: AcceptCap,
     /// Whether the port may accept; not while it is being closed, or waits for room.
@@ -93,7 +92,10 @@ impl Reactor {
         factory: impl Factory,
     ) -> Result<ListeningPort> {
         let addr = address.into().literal()?;
-        let cannot_listen = |source| Error::CannotListen { addr, source };
+        let cannot_listen = |source| Error::CannotListen {
+            addr: addr.into(),
+            source,
+        };
         let options = SocketOptions {
             backlog: options.backlog,
             reuse_address: options.reuse_address,
@@ -103,7 +105,7 @@ impl Reactor {
         let fd = socket::listen(addr, &options).map_err(cannot_listen)?;
         let local = socket::local_addr(fd.as_fd()).map_err(cannot_listen)?;
         Ok(ListeningPort {
-            port: Port::open(&self.core, fd, local, Box::new(factory)),
+            port: Port::open(&self.core, fd, local.into(), Box::new(factory)),
         })
     }
 }
@@ -111,8 +113,8 @@ impl Reactor {
 impl ListeningPort {
     /// The address the port listens on, with the number the system chose for port 0. Stays after
     /// the port is closed.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.port.local
+    pub fn local_addr(&self) -> NetAddr {
+        self.port.local.clone()
     }
 
     /// Whether the port listens.
@@ -143,12 +145,7 @@ impl ListeningPort {
 }
 
 impl Port {
-    fn open(
-        core: &Rc<Core>,
-        fd: OwnedFd,
-        local: SocketAddr,
-        factory: Box<dyn Factory>,
-    ) -> Rc<Self> {
+    fn open(core: &Rc<Core>, fd: OwnedFd, local: NetAddr, factory: Box<dyn Factory>) -> Rc<Self> {
         let port = Rc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             core: Rc::downgrade(core),
@@ -281,7 +278,7 @@ impl Source for Port {
 impl fmt::Debug for ListeningPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ListeningPort")
-            .field("local", &self.port.local)
+            .field("local", &format_args!("{}", self.port.local))
             .field("listening", &self.is_listening())
             .finish()
     }

@@ -5,7 +5,6 @@ mod transfer;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
@@ -13,9 +12,21 @@ use bytes::Bytes;
 use ropewalk_os::{Interest, Readiness, SourceFd, Token, socket};
 use ropewalk_proto::{Action, CloseReason, Flow, StreamState, WriteQueue};
 
-use super::{Producer, ProducerKind, Protocol, Transport};
+use super::{NetAddr, Producer, ProducerKind, Protocol, Transport};
 use crate::error::Disconnect;
 use crate::reactor::core::{Core, Source};
+
+/// A connected socket, about to become a stream.
+pub(crate) struct Socket {
+    pub(crate) fd: OwnedFd,
+    pub(crate) peer: NetAddr,
+}
+
+impl Socket {
+    pub(crate) fn new(fd: OwnedFd, peer: NetAddr) -> Self {
+        Self { fd, peer }
+    }
+}
 
 /// Who wants to know that a stream has ended, after its protocol: a connector.
 pub(crate) trait Owner {
@@ -34,7 +45,7 @@ pub(crate) struct Stream {
     core: Weak<Core>,
     /// Where in the engine the stream is; empty once it has ended.
     token: Cell<Option<Token>>,
-    peer: SocketAddr,
+    peer: NetAddr,
     state: Cell<StreamState>,
     queue: RefCell<WriteQueue<Bytes>>,
     /// Taken out while one of its callbacks runs, so that the callback may do anything.
@@ -61,11 +72,10 @@ struct Notes {
 }
 
 impl Stream {
-    /// Starts to serve the connected socket `fd`, and tells `protocol` so.
+    /// Starts to serve the connected `socket`, and tells `protocol` so.
     pub(crate) fn open(
         core: &Rc<Core>,
-        fd: OwnedFd,
-        peer: SocketAddr,
+        socket: Socket,
         protocol: Box<dyn Protocol>,
         owner: Option<Rc<dyn Owner>>,
         before: impl FnOnce(&Transport),
@@ -74,7 +84,7 @@ impl Stream {
             me: Weak::clone(me),
             core: Rc::downgrade(core),
             token: Cell::new(None),
-            peer,
+            peer: socket.peer,
             state: Cell::new(StreamState::new()),
             queue: RefCell::new(WriteQueue::new()),
             protocol: Cell::new(Some(protocol)),
@@ -87,7 +97,7 @@ impl Stream {
         let source: Rc<dyn Source> = Rc::clone(&stream) as Rc<dyn Source>;
         stream
             .token
-            .set(Some(core.engine.insert(SourceFd::from(fd), source)));
+            .set(Some(core.engine.insert(SourceFd::from(socket.fd), source)));
         stream.update_interest(core);
         let transport = Transport::new(Rc::clone(&stream));
         before(&transport);
@@ -101,8 +111,8 @@ impl Stream {
         transport
     }
 
-    pub(crate) fn peer(&self) -> SocketAddr {
-        self.peer
+    pub(crate) fn peer(&self) -> &NetAddr {
+        &self.peer
     }
 
     pub(crate) fn state(&self) -> StreamState {

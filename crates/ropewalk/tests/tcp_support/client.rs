@@ -1,10 +1,9 @@
 //! A client's factory that notes what it hears.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
-use ropewalk::{ConnectError, ConnectErrorKind, Connector, Disconnect, Factory, Protocol};
+use ropewalk::{ConnectError, ConnectErrorKind, Connector, Disconnect, Factory, NetAddr, Protocol};
 
 use super::{Log, Recorder};
 
@@ -62,7 +61,7 @@ impl Client {
 }
 
 impl Factory for Client {
-    fn build_protocol(&mut self, _: SocketAddr) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: NetAddr) -> Option<Box<dyn Protocol>> {
         self.note("build", None);
         let notes = Rc::clone(&self.notes);
         let recorder = Recorder::new(&self.log).hook(move |event, _| {

@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
@@ -230,7 +230,7 @@ pub(crate) fn serve(reactor: &Reactor, recorder: Recorder) -> (ListeningPort, Tc
     (port, client)
 }
 
-pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+pub(crate) fn connect(address: impl ToSocketAddrs) -> TcpStream {
     let client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(LIMIT)).unwrap();
     client.set_write_timeout(Some(LIMIT)).unwrap();
