@@ -22,6 +22,11 @@ pub(super) fn stream(family: AddressFamily) -> Result<OwnedFd> {
     system::socket(family, SocketType::STREAM)
 }
 
+/// A datagram socket.
+pub(super) fn datagram(family: AddressFamily) -> Result<OwnedFd> {
+    system::socket(family, SocketType::DGRAM)
+}
+
 /// A connection, and the address of the peer. `ECONNABORTED` when it is over already, which some
 /// systems tell by an empty address.
 pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, SocketAddrAny)> {

@@ -1,7 +1,9 @@
-//! Stream sockets: thin functions over the system's, with `errno` intact.
+//! Sockets: thin functions over the system's, with `errno` intact.
 //!
 //! Everything made here is non-blocking and close-on-exec, and no send raises `SIGPIPE`.
 
+mod address;
+pub mod datagram;
 mod fresh;
 mod listen;
 mod options;
@@ -14,6 +16,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use fresh::NO_SIGNAL;
 use rustix::net::AddressFamily;
 
+pub use address::{Address, UnixAddr};
 pub use listen::{AcceptError, ListenOptions, accept, accept_error, listen};
 pub use options::{
     keepalive, local_addr, nodelay, peer_addr, reuse_address, reuse_port, set_keepalive,

@@ -1,0 +1,79 @@
+//! Datagram sockets, internet and UNIX: one call for many datagrams where the system has it.
+//!
+//! A datagram of no bytes is a datagram. No call here waits, even if somebody made the socket
+//! block, and no call allocates: batches keep their buffers and are used for one socket after the
+//! other.
+
+mod message;
+mod receive;
+mod send;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::net::AddressFamily;
+
+pub use receive::ReceiveBatch;
+pub use send::{Datagram, SendBatch, Sent};
+
+use super::address::{Address, RawAddress};
+use super::fresh::{self, NO_SIGNAL};
+use super::retry;
+
+/// Makes a datagram socket (UDP) of the address's family; [`bind`](super::bind) and
+/// [`connect`](super::connect) are those of streams, but that a connect is over at once.
+///
+/// # Errors
+///
+/// What [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html) failed with, `EMFILE`
+/// mostly.
+pub fn socket(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    Ok(fresh::datagram(family)?)
+}
+
+/// Sends one datagram to the peer of a connected socket.
+///
+/// # Errors
+///
+/// [`WouldBlock`](io::ErrorKind::WouldBlock) when the socket's buffer is full; `ENOBUFS` when
+/// another buffer is; `EMSGSIZE` for one that is too long; `ECONNREFUSED` when an earlier one met
+/// a closed port: the system tells it to the next call, and this datagram was not sent.
+pub fn send(fd: BorrowedFd<'_>, data: &[u8]) -> io::Result<usize> {
+    retry(|| {
+        // SAFETY: the call reads `data` and keeps nothing of it.
+        unsafe { libc::send(fd.as_raw_fd(), data.as_ptr().cast(), data.len(), FLAGS) }
+    })
+}
+
+/// Sends one datagram to `address`.
+///
+/// # Errors
+///
+/// As [`send`]; `EISCONN` on some systems when the socket is connected; `EACCES` for a broadcast
+/// address without leave; `EAFNOSUPPORT` or `EINVAL` for an address of another family;
+/// `ENETUNREACH`, `EHOSTUNREACH`, `EPERM` as the system finds them.
+pub fn send_to(fd: BorrowedFd<'_>, data: &[u8], address: &Address) -> io::Result<usize> {
+    let to = RawAddress::new(address);
+    retry(|| {
+        // SAFETY: the call reads `data` and the address, which live through it, by their lengths.
+        unsafe {
+            libc::sendto(
+                fd.as_raw_fd(),
+                data.as_ptr().cast(),
+                data.len(),
+                FLAGS,
+                to.pointer(),
+                to.length(),
+            )
+        }
+    })
+}
+
+/// What every send is told.
+const FLAGS: i32 = NO_SIGNAL | libc::MSG_DONTWAIT;
