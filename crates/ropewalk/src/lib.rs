@@ -70,7 +70,7 @@ pub use reactor::{
 pub use ropewalk_os::PollerKind;
 pub use transport::{
     Address, ConnectOptions, Connector, ConnectorState, Descriptor, Factory, ListenOptions,
-    ListeningPort, NetAddr, Producer, ProducerKind, Protocol, Transport,
+    ListeningPort, NetAddr, Producer, ProducerKind, Protocol, Transport, UnixAddr,
 };
 
 /// The kernel seam: pollers, registry, waker, sockets, signals. For embedders of [`engine`].

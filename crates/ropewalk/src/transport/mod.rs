@@ -25,6 +25,7 @@ mod options;
 mod producer;
 mod protocol;
 mod stream;
+mod unix_addr;
 
 use std::cell::RefCell;
 use std::io;
@@ -41,6 +42,7 @@ pub use net_addr::NetAddr;
 pub use options::{ConnectOptions, ListenOptions};
 pub use producer::{Producer, ProducerKind};
 pub use protocol::Protocol;
+pub use unix_addr::UnixAddr;
 
 /// What the transports of one reactor share.
 pub(crate) struct Shared {

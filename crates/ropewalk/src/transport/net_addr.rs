@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use super::UnixAddr;
+
 /// Where a socket is: this side's address, or a peer's.
 ///
 /// Compares with a [`SocketAddr`], and is taken by what takes one to connect to, `std::net`'s
@@ -24,6 +26,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 pub enum NetAddr {
     /// On the internet: an IPv4 or IPv6 address and a port.
     Ip(SocketAddr),
+    /// A path, an abstract name, or no name.
+    Unix(UnixAddr),
 }
 
 impl NetAddr {
@@ -31,6 +35,15 @@ impl NetAddr {
     pub fn ip(&self) -> Option<SocketAddr> {
         match self {
             Self::Ip(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// The address of a UNIX socket.
+    pub fn unix(&self) -> Option<&UnixAddr> {
+        match self {
+            Self::Ip(_) => None,
+            Self::Unix(address) => Some(address),
         }
     }
 }
@@ -39,6 +52,7 @@ impl fmt::Display for NetAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => address.fmt(f),
+            Self::Unix(address) => address.fmt(f),
         }
     }
 }
@@ -46,6 +60,12 @@ impl fmt::Display for NetAddr {
 impl From<SocketAddr> for NetAddr {
     fn from(address: SocketAddr) -> Self {
         Self::Ip(address)
+    }
+}
+
+impl From<UnixAddr> for NetAddr {
+    fn from(address: UnixAddr) -> Self {
+        Self::Unix(address)
     }
 }
 
@@ -69,5 +89,27 @@ impl ToSocketAddrs for NetAddr {
                 "not an internet address",
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_says_what_it_is() {
+        let ip = NetAddr::from(SocketAddr::from(([127, 0, 0, 1], 80)));
+        let unix = NetAddr::from(UnixAddr::from("/run/hello"));
+        assert_eq!((ip.unix(), unix.ip()), (None, None));
+        assert_eq!(unix.unix(), Some(&UnixAddr::from("/run/hello")));
+        assert_eq!(unix.to_string(), "/run/hello");
+        assert_eq!(ip.to_socket_addrs().map(Iterator::count).ok(), Some(1));
+        let refused = unix.to_socket_addrs().err().map(|error| error.kind());
+        assert_eq!(refused, Some(io::ErrorKind::Unsupported));
+    }
+
+    #[test]
+    fn an_address_is_no_larger_than_an_internet_one() {
+        assert_eq!(size_of::<NetAddr>(), size_of::<SocketAddr>());
     }
 }
