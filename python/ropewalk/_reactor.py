@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorDaemonize, IReacto
 from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import classImplements, implementer
 
-from ropewalk import _ropewalk, tcp
+from ropewalk import _ropewalk, tcp, udp
 from ropewalk._waker import Waker
 
 classImplements(_ropewalk.DelayedCall, IDelayedCall)
@@ -24,9 +24,9 @@ classImplements(_ropewalk.DelayedCall, IDelayedCall)
 
 @implementer(IReactorFDSet, IReactorDaemonize)
 class RopewalkReactor(PosixReactorBase):
-    """A Twisted reactor whose loop, timers, thread calls and TCP are native.
+    """A Twisted reactor whose loop, timers, thread calls, TCP and UDP are native.
 
-    Triggers, the thread pool, resolvers, signals, processes, UDP, UNIX sockets and TLS are
+    Triggers, the thread pool, resolvers, signals, processes, UNIX sockets and TLS are
     Twisted's own, running on this reactor's descriptor set.
     """
 
@@ -176,6 +176,48 @@ class RopewalkReactor(PosixReactorBase):
         if addressFamily not in _INTERNET:
             return super().adoptStreamConnection(fileDescriptor, addressFamily, factory)
         return tcp.Server._fromConnectedSocket(fileDescriptor, addressFamily, factory, self)
+
+    def adoptDatagramPort(
+        self, fileDescriptor: int, addressFamily: int, protocol: Any, maxPacketSize: int = 8192
+    ) -> udp.Port:
+        """See twisted.internet.interfaces.IReactorSocket.adoptDatagramPort."""
+        if addressFamily not in _INTERNET:
+            raise error.UnsupportedAddressFamily(addressFamily)
+        port = udp.Port._fromListeningDescriptor(
+            self, fileDescriptor, addressFamily, protocol, maxPacketSize=maxPacketSize
+        )
+        port.startListening()
+        return port
+
+    # IReactorUDP, IReactorMulticast
+
+    def listenUDP(
+        self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192
+    ) -> udp.Port:
+        """See twisted.internet.interfaces.IReactorUDP.listenUDP."""
+        listener = udp.Port(port, protocol, interface, maxPacketSize, self)
+        listener.startListening()
+        return listener
+
+    def listenMulticast(
+        self,
+        port: int,
+        protocol: Any,
+        interface: str = "",
+        maxPacketSize: int = 8192,
+        listenMultiple: bool = False,
+    ) -> udp.MulticastPort:
+        """See twisted.internet.interfaces.IReactorMulticast.listenMulticast."""
+        listener = udp.MulticastPort(
+            port,
+            protocol,
+            interface,
+            maxPacketSize,
+            self,
+            listenMultiple,
+        )
+        listener.startListening()
+        return listener
 
 
 _INTERNET = (socket.AF_INET, socket.AF_INET6)

@@ -8,6 +8,7 @@ from typing_extensions import disjoint_base
 
 __all__ = [
     "Core",
+    "Datagram",
     "DelayedCall",
     "Stream",
     "__version__",
@@ -201,3 +202,27 @@ class Stream:
     def resumeProducing(self) -> None: ...
     def connectionLost(self, reason: object) -> None:
         """Tells the producer and the protocol, once, and lets go of both."""
+
+@disjoint_base
+class Datagram:
+    """The native part of a datagram port."""
+
+    socket: Socket
+    fileno: Callable[[], int]
+    protocol: object
+    maxPacketSize: int
+    _connectedAddr: tuple[str, int] | None
+    logstr: str
+    doRead: Callable[[], object]
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> Datagram: ...
+    def _noFileno(self) -> int: ...
+    def _doRead(self) -> object: ...
+    def logPrefix(self) -> str:
+        """The prefix of log lines while this port's callbacks run."""
+    def write(self, datagram: bytes, addr: tuple[str, int] | None = None) -> None:
+        """IUDPTransport.write: sends a datagram now, or raises."""
+    def startReading(self) -> None: ...
+    def stopReading(self) -> None: ...
+    def startWriting(self) -> None: ...
+    def stopWriting(self) -> None: ...

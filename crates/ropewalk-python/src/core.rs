@@ -14,6 +14,7 @@ use ropewalk::engine::{Engine, TimerId, Timers};
 use ropewalk::os::{PollerKind, Token};
 
 use crate::attached::Attached;
+use crate::datagram_batch::Shared;
 use crate::delayed_call::{Call, DelayedCall, State as DelayedState};
 use crate::host::PyHost;
 use crate::kqueue::Queues;
@@ -48,6 +49,8 @@ pub(crate) struct State {
     pub(crate) contexts: RefCell<Option<Py<PyList>>>,
     /// Logging contexts of the streams that are busy.
     pub(crate) log_contexts: LogContexts,
+    /// What the datagram ports have in common.
+    pub(crate) datagrams: Shared,
     /// The thread inside the native main loop, or 0.
     pub(crate) loop_thread: Cell<usize>,
     /// Whether the reactor's class keeps the default clock.
@@ -174,6 +177,7 @@ impl Core {
                 interrupt: RefCell::default(),
                 contexts: RefCell::default(),
                 log_contexts: LogContexts::default(),
+                datagrams: Shared::default(),
                 loop_thread: Cell::new(0),
                 default_clock: Cell::new(false),
                 default_disconnect: Cell::new(false),

@@ -1,4 +1,4 @@
-//! The engine's host: hands readiness to native streams and to Twisted's Python descriptors.
+//! The engine's host: hands readiness to native transports and to Twisted's Python descriptors.
 
 use std::io;
 
@@ -11,6 +11,7 @@ use ropewalk::os::{PollerKind, Readiness, Token};
 
 use crate::attached::{attached, detached};
 use crate::core::Core;
+use crate::datagram::Datagram;
 use crate::sources::{Foreign, Source};
 use crate::stream::Stream;
 use crate::twisted;
@@ -85,6 +86,17 @@ impl Host for PyHost {
                     || {
                         let (why, in_read) = Stream::deliver(stream, readiness);
                         self.disconnect_stream(stream, why, in_read)
+                    },
+                );
+            }
+            Source::Datagram(port) => {
+                let port = port.bind(py);
+                self.in_context(
+                    py,
+                    |plain| Datagram::log_context(port, plain),
+                    || {
+                        let (why, in_read) = Datagram::deliver(port, readiness);
+                        self.disconnect(py, port.as_any(), why, in_read)
                     },
                 );
             }

@@ -1,4 +1,5 @@
-//! What readiness is delivered to: native streams, and any Python object with `fileno()`.
+//! What readiness is delivered to: native streams and datagram ports, and any Python object with
+//! `fileno()`.
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -13,6 +14,7 @@ use ropewalk::os::{Interest, SourceFd, Token};
 
 use crate::attached::attached;
 use crate::core::Core;
+use crate::datagram::Datagram;
 use crate::host::PyHost;
 use crate::stream::Stream;
 
@@ -20,6 +22,8 @@ use crate::stream::Stream;
 pub(crate) enum Source {
     /// A native stream.
     Stream(Py<Stream>),
+    /// A native datagram port.
+    Datagram(Py<Datagram>),
     /// One of Twisted's Python descriptors, or anybody's.
     Foreign(Rc<Foreign>),
 }
@@ -28,6 +32,7 @@ impl Clone for Source {
     fn clone(&self) -> Self {
         match self {
             Self::Stream(stream) => Self::Stream(stream.clone_ref(attached())),
+            Self::Datagram(port) => Self::Datagram(port.clone_ref(attached())),
             Self::Foreign(foreign) => Self::Foreign(Rc::clone(foreign)),
         }
     }
@@ -37,6 +42,7 @@ impl Source {
     pub(crate) fn object<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         match self {
             Self::Stream(stream) => stream.bind(py).clone().into_any(),
+            Self::Datagram(port) => port.bind(py).clone().into_any(),
             Self::Foreign(foreign) => foreign.object(py),
         }
     }
@@ -44,6 +50,7 @@ impl Source {
     pub(crate) fn is_reading(&self, py: Python<'_>) -> bool {
         match self {
             Self::Stream(stream) => stream.get().is_reading(py),
+            Self::Datagram(port) => port.get().is_reading(py),
             Self::Foreign(foreign) => foreign.reading.get(),
         }
     }
@@ -51,6 +58,7 @@ impl Source {
     pub(crate) fn is_writing(&self, py: Python<'_>) -> bool {
         match self {
             Self::Stream(stream) => stream.get().is_writing(py),
+            Self::Datagram(port) => port.get().is_writing(py),
             Self::Foreign(foreign) => foreign.writing.get(),
         }
     }
@@ -104,6 +112,9 @@ pub(crate) fn set_reading(
     if let Ok(stream) = object.cast::<Stream>() {
         return Stream::set_reading(stream, reading);
     }
+    if let Ok(port) = object.cast::<Datagram>() {
+        return Datagram::set_reading(port, reading);
+    }
     if is_waker(core, object, reading)? {
         return Ok(());
     }
@@ -123,6 +134,9 @@ pub(crate) fn set_writing(
 ) -> PyResult<()> {
     if let Ok(stream) = object.cast::<Stream>() {
         return Stream::set_writing(stream, writing);
+    }
+    if let Ok(port) = object.cast::<Datagram>() {
+        return Datagram::set_writing(port, writing);
     }
     change(
         core,
@@ -240,6 +254,7 @@ pub(crate) fn traverse(engine: &Engine<PyHost>, visit: PyVisit<'_>) -> Result<()
         if result.is_ok() {
             result = match source {
                 Source::Stream(stream) => visit.call(stream),
+                Source::Datagram(port) => visit.call(port),
                 Source::Foreign(foreign) => visit.call(&foreign.object),
             };
         }

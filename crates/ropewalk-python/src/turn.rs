@@ -8,6 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PyTuple};
 use ropewalk::engine::Timers;
+use ropewalk::os::Readiness;
 
 use crate::core::Core;
 use crate::delayed_call::DelayedCall;
@@ -102,6 +103,10 @@ impl Core {
         let state = slf.get().state(py);
         let stack = twisted::context_stack(py)?.unbind();
         let outer = state.contexts.replace(Some(stack));
+        if outer.is_some() {
+            let request = |token| state.engine.request_ready(token, Readiness::READABLE);
+            state.datagrams.request_unfinished(request);
+        }
         let outcome = step(&PyHost::new(slf.clone().unbind()));
         *state.contexts.borrow_mut() = outer;
         if let Some(interrupt) = state.interrupt.borrow_mut().take() {

@@ -73,6 +73,19 @@ pub(crate) fn error_class(py: Python<'_>, name: &str) -> PyErr {
     raise().unwrap_or_else(|error| error)
 }
 
+/// `MessageLengthError` of `twisted.internet.error`, with the words of Twisted's UDP port.
+pub(crate) fn message_too_long(py: Python<'_>) -> PyErr {
+    let raise = || -> PyResult<PyErr> {
+        let errors = names(py)?.errors.bind(py);
+        let class = errors.getattr(intern!(py, "MessageLengthError"))?;
+        Ok(PyErr::from_type(
+            class.cast_into::<PyType>()?,
+            "message too long",
+        ))
+    };
+    raise().unwrap_or_else(|error| error)
+}
+
 /// `twisted.internet.base.DelayedCall`.
 pub(crate) fn base_delayed_call(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     Ok(names(py)?.base_delayed_call.bind(py))

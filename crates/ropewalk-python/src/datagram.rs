@@ -1,0 +1,306 @@
+//! The native base of datagram ports: `class Port(_ropewalk.Datagram, udp.Port)`.
+//!
+//! Receiving and sending are here and in [`crate::datagram_io`]; binding, connecting and closing
+//! are inherited from Twisted's class. A port that is not what it seems (its socket is a stand-in,
+//! a subclass keeps an attribute of its own) is served by Twisted's methods throughout.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PySuper, PyTuple, PyType};
+use pyo3::{PyTraverseError, PyVisit, intern};
+use ropewalk::os::{Interest, Readiness, SourceFd, Token};
+
+use crate::attached::Attached;
+use crate::core::Core;
+use crate::datagram_attributes::Slot;
+use crate::sources::{Source, lend};
+
+/// The native part of a datagram port.
+#[pyclass(frozen, subclass, module = "ropewalk._ropewalk")]
+pub(crate) struct Datagram {
+    state: Attached<State>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    core: RefCell<Option<Py<Core>>>,
+    /// Where in the engine the port is, while it reads or writes.
+    pub(crate) token: Cell<Option<Token>>,
+    pub(crate) socket: Slot,
+    /// `socket.fileno`, as Twisted's class keeps it on the instance.
+    pub(crate) number: Slot,
+    pub(crate) protocol: Slot,
+    pub(crate) connected_address: Slot,
+    pub(crate) logstr: Slot,
+    pub(crate) max_packet_size: Slot,
+    /// What was assigned to `doRead` on the instance.
+    pub(crate) do_read: Slot,
+    /// Received and not yet delivered, oldest first: the rest of a batch.
+    pub(crate) waiting: RefCell<VecDeque<Arrival>>,
+    pub(crate) family: Cell<Family>,
+    /// `maxPacketSize`, if it is a size.
+    pub(crate) packet_limit: Cell<Option<usize>>,
+    pub(crate) flags: Flags,
+}
+
+/// A datagram as it is handed to a protocol: the data, and the sender's address.
+pub(crate) type Arrival = (Py<PyBytes>, Py<PyAny>);
+
+/// What addresses the socket takes, where sending is native.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+    /// Another one, or the port has a family of its own in mind.
+    #[default]
+    Other,
+}
+
+#[derive(Default)]
+pub(crate) struct Flags {
+    pub(crate) reading: Cell<bool>,
+    pub(crate) writing: Cell<bool>,
+    /// Whether the socket is a real one of Python's.
+    pub(crate) real_socket: Cell<bool>,
+    /// Whether `_connectedAddr` names a peer.
+    pub(crate) connected: Cell<bool>,
+    /// Whether the last event told of an error that the socket did not have.
+    pub(crate) empty_error: Cell<bool>,
+    /// Whether a subclass overrides `doRead`, `logPrefix`, or an attribute that is native here.
+    pub(crate) class_reads: Cell<bool>,
+    class_logs: Cell<bool>,
+    pub(crate) class_attributes: Cell<bool>,
+}
+
+impl Datagram {
+    pub(crate) fn state<'py>(&'py self, py: Python<'py>) -> &'py State {
+        self.state.get(py)
+    }
+
+    pub(crate) fn is_reading(&self, py: Python<'_>) -> bool {
+        self.state.get(py).flags.reading.get()
+    }
+
+    pub(crate) fn is_writing(&self, py: Python<'_>) -> bool {
+        self.state.get(py).flags.writing.get()
+    }
+
+    /// Starts or stops reading.
+    pub(crate) fn set_reading(slf: &Bound<'_, Self>, reading: bool) -> PyResult<()> {
+        let flags = &slf.get().state.get(slf.py()).flags;
+        if flags.reading.replace(reading) == reading {
+            return Ok(());
+        }
+        Self::update(slf).inspect_err(|_| flags.reading.set(false))
+    }
+
+    /// Starts or stops writing, which a datagram port does not: its `doWrite` raises.
+    pub(crate) fn set_writing(slf: &Bound<'_, Self>, writing: bool) -> PyResult<()> {
+        let flags = &slf.get().state.get(slf.py()).flags;
+        if flags.writing.replace(writing) == writing {
+            return Ok(());
+        }
+        Self::update(slf).inspect_err(|_| flags.writing.set(false))
+    }
+
+    /// Tells the engine what the port wants now. One that wants nothing is not in the engine at
+    /// all, so that nothing but its users keeps it alive.
+    fn update(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let state = slf.get().state.get(py);
+        let core = Self::core(slf)?;
+        let engine = &core.get().state(py).engine;
+        let interest = Interest::NONE
+            .with_readable(state.flags.reading.get())
+            .with_writable(state.flags.writing.get());
+        if interest.is_none() {
+            let removed = state.token.take().and_then(|token| engine.remove(token));
+            drop(removed);
+            return Ok(());
+        }
+        let token = match state.token.get() {
+            Some(token) => token,
+            None => {
+                let fd = lend(Self::current(slf)?)?;
+                let source = Source::Datagram(slf.clone().unbind());
+                let token = engine.insert(SourceFd::from(fd), source);
+                state.token.set(Some(token));
+                token
+            }
+        };
+        engine.set_interest(token, interest);
+        Self::request_rest(slf);
+        Ok(())
+    }
+
+    /// Asks for what was received already to be delivered by the next dispatch.
+    pub(crate) fn request_rest(slf: &Bound<'_, Self>) {
+        let py = slf.py();
+        let state = slf.get().state.get(py);
+        if !state.flags.reading.get() || state.waiting.borrow().is_empty() {
+            return;
+        }
+        if let (Some(core), Some(token)) = (state.core.borrow().as_ref(), state.token.get()) {
+            let engine = &core.get().state(py).engine;
+            engine.request_ready(token, Readiness::READABLE);
+        }
+    }
+
+    /// The core of the port's reactor.
+    pub(crate) fn core(slf: &Bound<'_, Self>) -> PyResult<Py<Core>> {
+        let py = slf.py();
+        let state = slf.get().state.get(py);
+        if let Some(core) = state.core.borrow().as_ref() {
+            return Ok(core.clone_ref(py));
+        }
+        let reactor = slf.getattr(intern!(py, "reactor"))?;
+        let core = reactor.getattr(intern!(py, "_core"))?;
+        let core = core.cast_into::<Core>()?.unbind();
+        Self::look_at_class(slf)?;
+        *state.core.borrow_mut() = Some(core.clone_ref(py));
+        Ok(core)
+    }
+
+    /// Notes what a subclass overrides.
+    fn look_at_class(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let flags = &slf.get().state.get(py).flags;
+        let class = slf.get_type();
+        let ours = py.get_type::<Self>();
+        let overridden = |name: &Bound<'_, PyString>| -> PyResult<bool> {
+            Ok(!class.getattr(name)?.is(&ours.getattr(name)?))
+        };
+        flags.class_reads.set(overridden(intern!(py, "doRead"))?);
+        flags.class_logs.set(overridden(intern!(py, "logPrefix"))?);
+        let attributes = [
+            intern!(py, "socket"),
+            intern!(py, "fileno"),
+            intern!(py, "protocol"),
+            intern!(py, "maxPacketSize"),
+            intern!(py, "_connectedAddr"),
+        ];
+        for name in attributes {
+            if overridden(name)? {
+                flags.class_attributes.set(true);
+            }
+        }
+        Ok(())
+    }
+
+    /// The descriptor's number now: -1 once the port or its socket is closed.
+    pub(crate) fn current(slf: &Bound<'_, Self>) -> PyResult<RawFd> {
+        let py = slf.py();
+        let state = slf.get().state.get(py);
+        let number = match state.number.value(py) {
+            Some(number) => number.bind(py).call0()?,
+            None => slf.call_method0(intern!(py, "fileno"))?,
+        };
+        number.extract()
+    }
+
+    /// Whether the rules of Twisted's class are known to hold, so that native code may do its part.
+    pub(crate) fn is_native(state: &State) -> bool {
+        state.flags.real_socket.get() && !state.flags.class_attributes.get()
+    }
+
+    /// What the class behind this one would do: `super().<name>(*arguments)`.
+    pub(crate) fn inherited<'py>(
+        slf: &Bound<'py, Self>,
+        name: &Bound<'py, PyString>,
+        arguments: impl pyo3::call::PyCallArgs<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let class: Bound<'py, PyType> = slf.py().get_type::<Self>();
+        PySuper::new(&class, slf.as_any())?.call_method1(name, arguments)
+    }
+
+    /// The context to push while this port's callbacks run.
+    ///
+    /// A cached one fits while nothing but the default context is below it (`plain`).
+    pub(crate) fn log_context(slf: &Bound<'_, Self>, plain: bool) -> PyResult<Py<PyDict>> {
+        let py = slf.py();
+        let state = slf.get().state.get(py);
+        let core = state.core.borrow().as_ref().map(|core| core.clone_ref(py));
+        let prefix = state.logstr.value(py);
+        match (core, state.token.get(), prefix) {
+            (Some(core), Some(token), Some(prefix)) if plain && !state.flags.class_logs.get() => {
+                let contexts = &core.get().state(py).log_contexts;
+                contexts.get(token.slot(), prefix.bind(py))
+            }
+            _ => crate::host::log_context_of(slf.as_any()),
+        }
+    }
+}
+
+#[pymethods]
+impl Datagram {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self {
+            state: Attached::new(State::default()),
+        }
+    }
+
+    /// Starts reading.
+    #[pyo3(name = "startReading")]
+    fn start_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::set_reading(slf, true)
+    }
+
+    /// Stops reading: no datagram reaches the protocol until the port reads again.
+    #[pyo3(name = "stopReading")]
+    fn stop_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::set_reading(slf, false)
+    }
+
+    /// Has `doWrite` called while the socket takes data.
+    #[pyo3(name = "startWriting")]
+    fn start_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::set_writing(slf, true)
+    }
+
+    /// Ends what `startWriting` began.
+    #[pyo3(name = "stopWriting")]
+    fn stop_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::set_writing(slf, false)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: this is `__traverse__`.
+        let state = unsafe { self.state.get_in_traverse() };
+        if let Ok(core) = state.core.try_borrow() {
+            visit.call(core.as_ref())?;
+        }
+        for slot in state.slots() {
+            slot.traverse(&visit)?;
+        }
+        // What waits for delivery are bytes and addresses, which refer to nothing.
+        Ok(())
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let state = self.state.get(py);
+        let core = state.core.take();
+        drop(core);
+        for slot in state.slots() {
+            slot.clear();
+        }
+    }
+}
+
+impl State {
+    fn slots(&self) -> [&Slot; 7] {
+        [
+            &self.socket,
+            &self.number,
+            &self.protocol,
+            &self.connected_address,
+            &self.logstr,
+            &self.max_packet_size,
+            &self.do_read,
+        ]
+    }
+}

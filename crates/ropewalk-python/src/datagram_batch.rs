@@ -1,0 +1,65 @@
+//! What all datagram ports of a reactor share: room to receive into, and known addresses.
+
+use std::cell::{Cell, RefCell};
+
+use ropewalk::os::Token;
+use ropewalk::os::socket::datagram::ReceiveBatch;
+
+use crate::datagram_addresses::Addresses;
+
+/// The shared part of a reactor's datagram ports.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) addresses: Addresses,
+    batch: Cell<Option<ReceiveBatch>>,
+    /// Ports that deliver at the moment and have more to deliver, one entry for each delivery.
+    unfinished: RefCell<Vec<Token>>,
+}
+
+impl Shared {
+    /// Room for datagrams of `capacity` bytes, or more. It is taken, not borrowed, for naming a
+    /// sender may run Python; give it back.
+    pub(crate) fn take_batch(&self, capacity: usize) -> ReceiveBatch {
+        match self.batch.take() {
+            Some(batch) if batch.capacity() >= capacity => batch,
+            _ => {
+                let capacity = capacity.max(USUAL_CAPACITY);
+                ReceiveBatch::new((ROOM / capacity).clamp(1, DATAGRAMS), capacity)
+            }
+        }
+    }
+
+    pub(crate) fn give_batch(&self, batch: ReceiveBatch) {
+        self.batch.set(Some(batch));
+    }
+
+    /// Notes that a port calls its protocol while more waits for it.
+    pub(crate) fn begin(&self, token: Token) {
+        self.unfinished.borrow_mut().push(token);
+    }
+
+    /// Ends what [`begin`](Self::begin) began. Greenlets end in any order.
+    pub(crate) fn end(&self, token: Token) {
+        let mut unfinished = self.unfinished.borrow_mut();
+        if let Some(index) = unfinished.iter().rposition(|other| *other == token) {
+            unfinished.remove(index);
+        }
+    }
+
+    /// Has a turn inside a protocol's callback deliver what waits behind that callback, as if it
+    /// were still in the socket.
+    pub(crate) fn request_unfinished(&self, request: impl Fn(Token)) {
+        for token in self.unfinished.borrow().iter() {
+            request(*token);
+        }
+    }
+}
+
+/// Datagrams that one system call fetches at most.
+const DATAGRAMS: usize = 16;
+
+/// Bytes that all of them take at most, unless one alone takes more.
+const ROOM: usize = 256 * 1024;
+
+/// Bytes for each, unless a port asks for more: Twisted's `maxPacketSize`.
+const USUAL_CAPACITY: usize = 8192;
