@@ -3,9 +3,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-#[cfg(not(target_vendor = "apple"))]
+#[cfg(not(any(target_vendor = "apple", target_os = "android")))]
 use at_once as system;
-#[cfg(target_vendor = "apple")]
+#[cfg(any(target_vendor = "apple", target_os = "android"))]
 use in_steps as system;
 
 /// A pipe, close-on-exec and non-blocking at both ends: read end, write end.
@@ -44,7 +44,7 @@ fn check(result: i32) -> io::Result<()> {
 
 /// Linux and the BSDs: flags are arguments, and no other thread ever sees a descriptor without
 /// them.
-#[cfg(not(target_vendor = "apple"))]
+#[cfg(not(any(target_vendor = "apple", target_os = "android")))]
 mod at_once {
     use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -63,10 +63,11 @@ mod at_once {
     }
 }
 
-/// macOS and its kin, which have no such calls: flags follow. A program that another thread starts
+/// macOS and its kin, which have no such calls, and Android, where the libc crate does not declare
+/// dup3: flags follow. A program that another thread starts
 /// in between inherits the descriptor. Built for the tests everywhere, for they can run it.
-#[cfg(any(target_vendor = "apple", test))]
-#[cfg_attr(not(target_vendor = "apple"), allow(dead_code, reason = "for tests"))]
+#[cfg(any(target_vendor = "apple", target_os = "android", test))]
+#[cfg_attr(test, allow(dead_code, reason = "built for the tests"))]
 mod in_steps {
     use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
 

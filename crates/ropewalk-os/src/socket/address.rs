@@ -8,6 +8,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use rustix::net::SocketAddrAny;
+
 /// Where a datagram comes from or goes to. Holds its bytes itself: making one allocates nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
@@ -180,6 +182,18 @@ impl RawAddress {
     pub(super) fn new(address: &Address) -> Self {
         let mut raw = Self::EMPTY;
         raw.set(address);
+        raw
+    }
+
+    /// What an accept told.
+    pub(super) fn from_rustix(address: &SocketAddrAny) -> Self {
+        let mut raw = Self::EMPTY;
+        raw.length = address.addr_len().min(Self::ROOM);
+        let from = address.as_ptr().cast::<u8>();
+        let to = raw.storage.as_mut_ptr().cast::<u8>();
+        // SAFETY: an address of that type has so many initialized bytes, and both have room for
+        // them; they are two different variables.
+        unsafe { from.copy_to_nonoverlapping(to, raw.length as usize) };
         raw
     }
 

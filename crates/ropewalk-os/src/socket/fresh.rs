@@ -30,12 +30,18 @@ pub(super) fn datagram(family: AddressFamily) -> Result<OwnedFd> {
 /// A connection, and the address of the peer. `ECONNABORTED` when it is over already, which some
 /// systems tell by an empty address.
 pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, SocketAddrAny)> {
+    match accept_any(listener)? {
+        (connection, Some(peer)) => Ok((connection, peer)),
+        (_, None) => Err(Errno::CONNABORTED),
+    }
+}
+
+/// A connection, and the address of the peer if it has one: UNIX sockets need none.
+pub(super) fn accept_any(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
     loop {
         match system::accept(listener) {
-            Ok((connection, Some(peer))) => return Ok((connection, peer)),
-            Ok((_, None)) => return Err(Errno::CONNABORTED),
             Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
+            result => return result,
         }
     }
 }

@@ -4,10 +4,13 @@
 
 mod address;
 pub mod datagram;
+mod descriptors;
 mod fresh;
 mod listen;
 mod options;
 mod reserve;
+mod udp;
+pub mod unix;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -23,6 +26,10 @@ pub use options::{
     set_linger_zero, set_nodelay, set_reuse_address, set_reuse_port, take_error,
 };
 pub use reserve::FdReserve;
+pub use udp::{
+    bind_to_device, broadcast, is_message_too_long, set_broadcast, set_receive_buffer_size,
+    set_send_buffer_size, set_v6_only,
+};
 
 /// How a connect began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

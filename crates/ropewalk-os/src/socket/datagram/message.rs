@@ -68,8 +68,9 @@ pub(super) unsafe fn receive(
     messages: &mut [Message],
     flags: i32,
 ) -> io::Result<usize> {
+    // For one message, recvmmsg costs more than recvmsg.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
+    if messages.len() > 1 {
         let received = retry(|| {
             // SAFETY: the messages have the layout of `mmsghdr`, see below; what they point to is
             // the caller's promise.
