@@ -63,9 +63,9 @@ mod at_once {
     }
 }
 
-/// macOS and its kin, which have no such calls, and Android, where the libc crate does not declare
-/// dup3: flags follow. A program that another thread starts
-/// in between inherits the descriptor. Built for the tests everywhere, for they can run it.
+/// macOS and its kin, which have no such calls, and Android, for which the libc crate declares no
+/// dup3: flags follow. A program that another thread starts in between inherits the descriptor.
+/// Built for the tests everywhere, for they can run it.
 #[cfg(any(target_vendor = "apple", target_os = "android", test))]
 #[cfg_attr(test, allow(dead_code, reason = "built for the tests"))]
 mod in_steps {
