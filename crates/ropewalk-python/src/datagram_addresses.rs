@@ -16,7 +16,10 @@ use crate::twisted;
 /// A sender's place is that of its hash, and another one may take it. The entries are strings and
 /// tuples of a string and a number, which make no cycles, so the collector need not know of them.
 #[derive(Default)]
-pub(crate) struct Addresses(RefCell<Vec<Option<(Address, Py<PyAny>)>>>);
+pub(crate) struct Addresses(RefCell<Vec<Option<Known>>>);
+
+/// A sender, and what Python calls it.
+type Known = (Address, Py<PyAny>);
 
 const PLACES: usize = 1024;
 
