@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::transport::NetAddr;
+use crate::transport::{NetAddr, SendError};
 
 /// A `Result` with ropewalk's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -56,6 +56,10 @@ pub enum Error {
     /// A connection could not be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+
+    /// A datagram was not sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
 
     /// A callback or a job panicked; the panic went no further.
     #[error("panicked: {message}")]

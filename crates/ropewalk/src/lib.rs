@@ -1,4 +1,4 @@
-//! A callback reactor with batteries: TCP, timers, threads, signals and name resolution on one
+//! A callback reactor with batteries: TCP, UDP, timers, threads, signals and name resolution on one
 //! single-threaded, level-triggered event loop, with its poller chosen at run time.
 //!
 //! ```no_run
@@ -29,6 +29,8 @@
 //!   makes protocols, a [`Transport`] sends, with flow control both ways.
 //! - [`ListeningPort`] and [`Connector`] are what [`Reactor::listen_tcp`] and
 //!   [`Reactor::connect_tcp`] give; [`Descriptor`] lets the loop watch anything else.
+//! - [`DatagramProtocol`] handles the datagrams of a UDP socket ([`Reactor::listen_udp`]), and a
+//!   [`DatagramTransport`] sends them.
 //! - [`Deferred`] is a result that comes later: awaitable, and with callbacks.
 //! - Errors say whose fault they are ([`Error`], [`Misuse`], [`ConnectError`]); the end of a
 //!   connection is no error but a [`Disconnect`].
@@ -69,8 +71,9 @@ pub use reactor::{
 };
 pub use ropewalk_os::PollerKind;
 pub use transport::{
-    Address, ConnectOptions, Connector, ConnectorState, Descriptor, Factory, ListenOptions,
-    ListeningPort, NetAddr, Producer, ProducerKind, Protocol, Transport, UnixAddr,
+    Address, AddressFault, ConnectOptions, Connector, ConnectorState, DatagramProtocol,
+    DatagramTransport, Descriptor, Factory, ListenOptions, ListeningPort, NetAddr, Producer,
+    ProducerKind, Protocol, SendError, Transport, UdpOptions, UnixAddr,
 };
 
 /// The kernel seam: pollers, registry, waker, sockets, signals. For embedders of [`engine`].

@@ -1,4 +1,4 @@
-//! Connections, ports and connectors over TCP, and foreign descriptors.
+//! Connections, ports and connectors over TCP, datagrams over UDP, and foreign descriptors.
 //!
 //! A transport is a [`Source`](crate::reactor::core::Source) of the engine on one side and calls a
 //! [`Protocol`] on the other. The rules that hold for all of them:
@@ -8,7 +8,7 @@
 //!   when the callback has returned.
 //! - Nothing is sent, connected or closed inside the call that asks for it, but in a later step.
 //!   The exceptions are named where they are.
-//! - A callback that panics is reported, and costs its connection, never the loop.
+//! - A callback that panics is reported, and costs its connection, never a port or the loop.
 //!
 //! It does not know TLS, which poller it runs on, or the reactor's lifecycle.
 
@@ -25,12 +25,14 @@ mod options;
 mod producer;
 mod protocol;
 mod stream;
+mod udp;
 mod unix_addr;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 
 use ropewalk_os::socket::FdReserve;
+use ropewalk_os::socket::datagram::ReceiveBatch;
 
 pub use address::Address;
 pub use connector::{Connector, ConnectorState};
@@ -42,6 +44,7 @@ pub use net_addr::NetAddr;
 pub use options::{ConnectOptions, ListenOptions};
 pub use producer::{Producer, ProducerKind};
 pub use protocol::Protocol;
+pub use udp::{AddressFault, DatagramProtocol, DatagramTransport, SendError, UdpOptions};
 pub use unix_addr::UnixAddr;
 
 /// What the transports of one reactor share.
@@ -49,6 +52,8 @@ pub(crate) struct Shared {
     /// The descriptor that ports shed connections with when no other is free.
     reserve: RefCell<FdReserve>,
     watched: RefCell<foreign::Watched>,
+    /// What datagrams are received into; empty while in use, and before the first.
+    batch: Cell<Option<ReceiveBatch>>,
 }
 
 impl Shared {
@@ -59,6 +64,17 @@ impl Shared {
         Ok(Self {
             reserve: RefCell::new(FdReserve::new()?),
             watched: RefCell::default(),
+            batch: Cell::new(None),
         })
+    }
+
+    /// Lends the buffers for datagrams. They are taken, not borrowed, so that a callback with data
+    /// in them may run a nested turn; give them back.
+    fn take_batch(&self) -> ReceiveBatch {
+        self.batch.take().unwrap_or_else(udp::new_batch)
+    }
+
+    fn give_batch(&self, batch: ReceiveBatch) {
+        self.batch.set(Some(batch));
     }
 }

@@ -1,0 +1,155 @@
+//! Why a datagram was not sent.
+
+use std::io;
+use std::net::SocketAddr;
+
+use ropewalk_os::socket;
+
+/// Why a datagram was not sent: what [`DatagramTransport::send_to`](super::DatagramTransport::send_to)
+/// and [`send`](super::DatagramTransport::send) fail with.
+///
+/// A full socket buffer is none of these: the datagram waits, or is dropped with a notice. Nor is
+/// that the receiver did not get it, which nobody knows.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Longer than the way to the receiver carries, or than the options allow.
+    #[error("a datagram of {size} bytes is too long")]
+    TooLong {
+        /// Its length in bytes.
+        size: usize,
+    },
+    /// No address that this socket can send to.
+    #[error("cannot send to {to}: {fault}")]
+    BadAddress {
+        /// The receiver that was named.
+        to: SocketAddr,
+        /// What is wrong with it.
+        fault: AddressFault,
+    },
+    /// There is no way to the network or the host.
+    #[error("no route to {to}: {source}")]
+    Unreachable {
+        /// The receiver.
+        to: SocketAddr,
+        /// What the system said: `ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`.
+        source: io::Error,
+    },
+    /// Not allowed: a broadcast address without
+    /// [`UdpOptions::broadcast`](super::UdpOptions::broadcast), or a firewall's rule.
+    #[error("not allowed to send to {to}: {source}")]
+    Denied {
+        /// The receiver.
+        to: SocketAddr,
+        /// What the system said: `EACCES`, `EPERM`.
+        source: io::Error,
+    },
+    /// No receiver was named, and the transport is not connected to one.
+    #[error("no receiver is named, and the transport is not connected")]
+    NotConnected,
+    /// The transport is closed.
+    #[error("the transport is closed")]
+    Closed,
+    /// Any other refusal of the system.
+    #[error("cannot send to {to}: {source}")]
+    Os {
+        /// The receiver.
+        to: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What is wrong with an address that a datagram was to be sent to.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum AddressFault {
+    /// IPv4 for an IPv6 socket, or the other way round.
+    #[error("of another family than the socket")]
+    WrongFamily,
+    /// Port 0, where nobody receives.
+    #[error("port 0 is no receiver")]
+    PortZero,
+    /// The transport is connected to another peer.
+    #[error("connected to another peer")]
+    NotThePeer,
+    /// The system says it is none to send to (`EINVAL`, `EADDRNOTAVAIL`).
+    #[error("no address to send to")]
+    Unusable,
+}
+
+impl SendError {
+    /// Sorts what the system refused a datagram of `size` bytes with.
+    pub(super) fn from_system(source: io::Error, size: usize, to: SocketAddr) -> Self {
+        use io::ErrorKind::{
+            AddrNotAvailable, HostUnreachable, InvalidInput, NetworkDown, NetworkUnreachable,
+            PermissionDenied,
+        };
+        if socket::is_message_too_long(&source) {
+            return Self::TooLong { size };
+        }
+        match source.kind() {
+            NetworkUnreachable | HostUnreachable | NetworkDown => Self::Unreachable { to, source },
+            PermissionDenied => Self::Denied { to, source },
+            InvalidInput | AddrNotAvailable => Self::BadAddress {
+                to,
+                fault: AddressFault::Unusable,
+            },
+            _ => Self::Os { to, source },
+        }
+    }
+}
+
+/// What of an address can be seen without asking the system.
+pub(super) fn fault(to: SocketAddr, local: SocketAddr) -> Option<AddressFault> {
+    if to.is_ipv4() != local.is_ipv4() {
+        Some(AddressFault::WrongFamily)
+    } else if to.port() == 0 {
+        Some(AddressFault::PortZero)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(source: io::Error) -> SendError {
+        SendError::from_system(source, 9, SocketAddr::from(([192, 0, 2, 1], 7)))
+    }
+
+    #[test]
+    fn refusals_are_sorted_by_what_the_system_said() {
+        let of = |kind: io::ErrorKind| sorted(kind.into());
+        assert!(matches!(
+            of(io::ErrorKind::NetworkUnreachable),
+            SendError::Unreachable { .. }
+        ));
+        assert!(matches!(
+            of(io::ErrorKind::PermissionDenied),
+            SendError::Denied { .. }
+        ));
+        let fault = AddressFault::Unusable;
+        assert!(
+            matches!(of(io::ErrorKind::InvalidInput), SendError::BadAddress { fault: f, .. } if f == fault)
+        );
+        assert!(matches!(
+            of(io::ErrorKind::OutOfMemory),
+            SendError::Os { .. }
+        ));
+    }
+
+    #[test]
+    fn each_refusal_names_what_was_refused() {
+        let denied = sorted(io::ErrorKind::PermissionDenied.into()).to_string();
+        assert!(
+            denied.starts_with("not allowed to send to 192.0.2.1:7: "),
+            "{denied}"
+        );
+        assert_eq!(
+            SendError::TooLong { size: 65_508 }.to_string(),
+            "a datagram of 65508 bytes is too long"
+        );
+    }
+}

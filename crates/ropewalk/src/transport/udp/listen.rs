@@ -1,0 +1,131 @@
+//! Making UDP sockets.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use ropewalk_os::socket::{self, datagram};
+
+use super::port::Port;
+use super::queue::Queue;
+use super::{DatagramProtocol, DatagramTransport, UdpOptions};
+use crate::error::{Error, Result};
+use crate::reactor::Reactor;
+use crate::transport::Address;
+
+/// UDP.
+impl Reactor {
+    /// Listens for datagrams on `address`, a literal one (`"127.0.0.1:5353"`, `"[::]:0"`); with port
+    /// 0 the system chooses. The protocol hears of every datagram, from the next turn on. To send,
+    /// or to talk to one peer, listen on port 0 and [connect](DatagramTransport::connect).
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::InvalidAddress`]: not a socket address. Host names are not resolved here.
+    /// - [`Error::CannotListen`]: the system refused, for example because the address is in use or
+    ///   no descriptor is left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use ropewalk::{DatagramProtocol, DatagramTransport, Reactor};
+    ///
+    /// struct Echo;
+    ///
+    /// impl DatagramProtocol for Echo {
+    ///     fn datagram_received(
+    ///         &mut self,
+    ///         transport: &DatagramTransport,
+    ///         data: &[u8],
+    ///         from: SocketAddr,
+    ///     ) {
+    ///         if let Err(error) = transport.send_to(data, from) {
+    ///             eprintln!("{error}");
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> ropewalk::Result<()> {
+    /// let reactor = Reactor::new()?;
+    /// let port = reactor.listen_udp("127.0.0.1:0", Echo)?;
+    /// println!("listening on {}", port.local_addr());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn listen_udp(
+        &self,
+        address: impl Into<Address>,
+        protocol: impl DatagramProtocol,
+    ) -> Result<DatagramTransport> {
+        self.listen_udp_with(address, UdpOptions::new(), protocol)
+    }
+
+    /// Listens as [`listen_udp`](Self::listen_udp) does, with other options than the usual ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen_udp`](Self::listen_udp).
+    pub fn listen_udp_with(
+        &self,
+        address: impl Into<Address>,
+        options: UdpOptions,
+        protocol: impl DatagramProtocol,
+    ) -> Result<DatagramTransport> {
+        let addr = address.into().literal()?;
+        let cannot_listen = |source| Error::CannotListen {
+            addr: addr.into(),
+            source,
+        };
+        let fd = bound(addr, &options).map_err(cannot_listen)?;
+        let local = socket::local_addr(fd.as_fd()).map_err(cannot_listen)?;
+        let longest = options.max_datagram.min(longest(local));
+        let queue = Queue::new(options.queue_bound);
+        let protocol = Box::new(protocol);
+        Ok(Port::open(
+            &self.core,
+            fd,
+            local,
+            (longest, queue),
+            protocol,
+        ))
+    }
+}
+
+/// A socket with its options, bound to `addr`.
+fn bound(addr: SocketAddr, options: &UdpOptions) -> io::Result<OwnedFd> {
+    let owned = datagram::socket(addr)?;
+    let fd = owned.as_fd();
+    if options.reuse_address {
+        socket::set_reuse_address(fd, true)?;
+    }
+    if options.reuse_port {
+        socket::set_reuse_port(fd, true)?;
+    }
+    if options.broadcast {
+        socket::set_broadcast(fd, true)?;
+    }
+    if let (true, Some(only)) = (addr.is_ipv6(), options.v6_only) {
+        socket::set_v6_only(fd, only)?;
+    }
+    if let Some(bytes) = options.receive_buffer {
+        socket::set_receive_buffer_size(fd, bytes)?;
+    }
+    if let Some(bytes) = options.send_buffer {
+        socket::set_send_buffer_size(fd, bytes)?;
+    }
+    if let Some(device) = &options.device {
+        socket::bind_to_device(fd, device)?;
+    }
+    socket::bind(fd, addr)?;
+    Ok(owned)
+}
+
+/// The longest datagram of the address's family: the length fields count headers too.
+fn longest(local: SocketAddr) -> usize {
+    if local.is_ipv4() {
+        UdpOptions::MAX_IPV4
+    } else {
+        UdpOptions::MAX_IPV6
+    }
+}

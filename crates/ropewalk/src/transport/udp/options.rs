@@ -1,0 +1,122 @@
+//! How to listen for datagrams.
+
+/// How a UDP socket is made; see [`Reactor::listen_udp_with`](crate::Reactor::listen_udp_with).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct UdpOptions {
+    pub(super) reuse_address: bool,
+    pub(super) reuse_port: bool,
+    pub(super) broadcast: bool,
+    pub(super) v6_only: Option<bool>,
+    pub(super) receive_buffer: Option<usize>,
+    pub(super) send_buffer: Option<usize>,
+    pub(super) max_datagram: usize,
+    pub(super) queue_bound: usize,
+    pub(super) device: Option<String>,
+}
+
+impl UdpOptions {
+    /// The longest datagram that UDP over IPv4 carries, in bytes.
+    pub const MAX_IPV4: usize = 65_507;
+
+    /// The longest datagram that UDP over IPv6 carries, in bytes.
+    pub const MAX_IPV6: usize = 65_527;
+
+    /// The usual options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether the address may be bound although another socket that says so too is bound to it
+    /// (`SO_REUSEADDR`); off unless set. On Linux the last one bound then gets what is sent to one
+    /// receiver, and all get what is sent to a group or broadcast.
+    pub fn reuse_address(self, reuse_address: bool) -> Self {
+        Self {
+            reuse_address,
+            ..self
+        }
+    }
+
+    /// Whether other sockets that say so too may be bound to the same address (`SO_REUSEPORT`); off
+    /// unless set. On Linux each peer's datagrams then go to one of them, and all get what is sent
+    /// to a group or broadcast.
+    pub fn reuse_port(self, reuse_port: bool) -> Self {
+        Self { reuse_port, ..self }
+    }
+
+    /// Whether datagrams may be sent to broadcast addresses (`SO_BROADCAST`); off unless set.
+    pub fn broadcast(self, broadcast: bool) -> Self {
+        Self { broadcast, ..self }
+    }
+
+    /// Whether an IPv6 socket refuses IPv4 peers (`IPV6_V6ONLY`); by default as the system is set
+    /// up.
+    pub fn v6_only(self, v6_only: bool) -> Self {
+        Self {
+            v6_only: Some(v6_only),
+            ..self
+        }
+    }
+
+    /// How much the system may hold for this socket until it is received, in bytes (`SO_RCVBUF`);
+    /// the system has limits of its own, and Linux doubles the number for its bookkeeping.
+    pub fn receive_buffer(self, bytes: usize) -> Self {
+        Self {
+            receive_buffer: Some(bytes),
+            ..self
+        }
+    }
+
+    /// How much the system may hold of this socket's until it is sent, in bytes (`SO_SNDBUF`).
+    pub fn send_buffer(self, bytes: usize) -> Self {
+        Self {
+            send_buffer: Some(bytes),
+            ..self
+        }
+    }
+
+    /// The longest datagram that is handled, in bytes: longer ones are refused when sent, and
+    /// dropped when received rather than cut. By default whatever UDP carries.
+    pub fn max_datagram(self, bytes: usize) -> Self {
+        Self {
+            max_datagram: bytes,
+            ..self
+        }
+    }
+
+    /// How much may wait in the transport while the system takes no more, in bytes; 256 KiB unless
+    /// set. Each datagram counts 64 bytes besides its own. What is sent beyond that is dropped, and
+    /// the protocol told ([`datagrams_dropped`](crate::DatagramProtocol::datagrams_dropped)).
+    pub fn queue_bound(self, bytes: usize) -> Self {
+        Self {
+            queue_bound: bytes,
+            ..self
+        }
+    }
+
+    /// Receives and sends through the network interface of this name only (Linux's
+    /// `SO_BINDTODEVICE`).
+    pub fn device(self, name: impl Into<String>) -> Self {
+        Self {
+            device: Some(name.into()),
+            ..self
+        }
+    }
+}
+
+impl Default for UdpOptions {
+    /// An address of its own, no broadcast, the system's buffers, 256 KiB of queue.
+    fn default() -> Self {
+        Self {
+            reuse_address: false,
+            reuse_port: false,
+            broadcast: false,
+            v6_only: None,
+            receive_buffer: None,
+            send_buffer: None,
+            max_datagram: usize::MAX,
+            queue_bound: 256 * 1024,
+            device: None,
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! One UDP socket as a source of the engine: its state, its notices and its end.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::rc::{Rc, Weak};
+
+use ropewalk_os::{Interest, Readiness, SourceFd, Token, socket};
+
+use super::pace::Pace;
+use super::queue::Queue;
+use super::{DatagramProtocol, DatagramTransport};
+use crate::deferred::{Deferred, DeferredSender};
+use crate::error::{Disconnect, Error};
+use crate::reactor::core::{Core, Source};
+
+/// The state of one socket. [`DatagramTransport`] is the handle to it.
+///
+/// No cell is borrowed while user code runs.
+pub(super) struct Port {
+    pub(super) me: Weak<Port>,
+    pub(super) core: Weak<Core>,
+    /// Where in the engine the port is; empty once it is closed.
+    pub(super) token: Cell<Option<Token>>,
+    pub(super) local: Cell<SocketAddr>,
+    pub(super) peer: Cell<Option<SocketAddr>>,
+    /// The longest datagram that is handled, in bytes.
+    pub(super) longest: usize,
+    /// Taken out while one of its callbacks runs, so that the callback may do anything.
+    protocol: Cell<Option<Box<dyn DatagramProtocol>>>,
+    paused: Cell<bool>,
+    pub(super) pace: Pace,
+    /// Received in one batch with a datagram whose callback paused the port.
+    pub(super) held: RefCell<VecDeque<(Box<[u8]>, SocketAddr)>>,
+    /// How often in a row receiving has failed.
+    pub(super) failures: Cell<u32>,
+    pub(super) room: Cell<Room>,
+    pub(super) queue: RefCell<Queue>,
+    pub(super) owed: Owed,
+    /// Who waits for the port to be closed.
+    closed: RefCell<Vec<DeferredSender<()>>>,
+}
+
+/// Whether the system takes datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Free,
+    /// The socket's buffer is full: writability is waited for.
+    Full,
+    /// The system is out of buffers: tried again in a moment.
+    NoBuffers,
+}
+
+/// What the protocol is to hear when it can.
+#[derive(Default)]
+pub(super) struct Owed {
+    pub(super) dropped: Cell<usize>,
+    pub(super) drained: Cell<bool>,
+    pub(super) refused: Cell<bool>,
+    /// A dispatch that tells it was asked for.
+    asked: Cell<bool>,
+    /// Something was to be received while a callback was running: not watched until then.
+    pub(super) receive: Cell<bool>,
+    stopped: Cell<Option<Disconnect>>,
+}
+
+impl Port {
+    /// Starts to serve the bound socket `fd`, and tells `protocol` so.
+    pub(super) fn open(
+        core: &Rc<Core>,
+        fd: OwnedFd,
+        local: SocketAddr,
+        (longest, queue): (usize, Queue),
+        protocol: Box<dyn DatagramProtocol>,
+    ) -> DatagramTransport {
+        let port = Rc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            core: Rc::downgrade(core),
+            token: Cell::new(None),
+            local: Cell::new(local),
+            peer: Cell::new(None),
+            longest,
+            protocol: Cell::new(Some(protocol)),
+            paused: Cell::new(false),
+            pace: Pace::default(),
+            held: RefCell::default(),
+            failures: Cell::new(0),
+            room: Cell::new(Room::Free),
+            queue: RefCell::new(queue),
+            owed: Owed::default(),
+            closed: RefCell::default(),
+        });
+        let source: Rc<dyn Source> = Rc::clone(&port) as Rc<dyn Source>;
+        port.token
+            .set(Some(core.engine.insert(SourceFd::from(fd), source)));
+        port.update_interest(core);
+        tracing::debug!(%local, "listening for datagrams");
+        let transport = DatagramTransport::new(Rc::clone(&port));
+        port.tell(core, "a protocol's started", |protocol, transport| {
+            protocol.started(transport);
+        });
+        port.settle(core);
+        transport
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.get()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.room.get() != Room::Free
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.token.get().is_some()
+    }
+
+    pub(super) fn buffered_len(&self) -> usize {
+        self.queue.borrow().len()
+    }
+
+    pub(super) fn local(&self) -> SocketAddr {
+        self.local.get()
+    }
+
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.peer.get()
+    }
+
+    /// Runs `use_fd` on the socket, if it is open and the reactor alive.
+    pub(super) fn with_fd<R>(&self, use_fd: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
+        let core = self.core.upgrade()?;
+        core.engine.with_fd(self.token.get()?, use_fd)
+    }
+
+    pub(super) fn set_paused(&self, paused: bool) {
+        let Some(core) = self.core.upgrade() else {
+            return;
+        };
+        if self.paused.replace(paused) == paused {
+            return;
+        }
+        self.update_interest(&core);
+        if !paused && (self.owed.refused.get() || !self.held.borrow().is_empty()) {
+            self.ask_later(&core, Readiness::NONE);
+        }
+    }
+
+    /// Whether datagrams may be handed to the protocol now.
+    pub(super) fn receives(&self) -> bool {
+        self.is_open() && !self.paused.get() && !self.is_stopping()
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        !self.closed.borrow().is_empty()
+    }
+
+    pub(super) fn stop(&self) -> Deferred<()> {
+        let Some(core) = self.core.upgrade() else {
+            return Deferred::ready(());
+        };
+        // Closed, but its protocol does not know yet: that is waited for too.
+        let ending = self.owed.stopped.take();
+        let waits = ending.is_some();
+        self.owed.stopped.set(ending);
+        if !self.is_open() && !waits {
+            return Deferred::ready(());
+        }
+        let (sender, deferred) = Deferred::new();
+        self.closed.borrow_mut().push(sender);
+        self.update_interest(&core);
+        self.ask_later(&core, Readiness::HANGUP);
+        deferred
+    }
+
+    pub(super) fn update_interest(&self, core: &Core) {
+        let Some(token) = self.token.get() else {
+            return;
+        };
+        let readable = self.receives() && !self.owed.receive.get();
+        let writable = self.room.get() == Room::Full && !self.is_stopping();
+        let interest = Interest::NONE
+            .with_readable(readable)
+            .with_writable(writable);
+        core.engine.set_interest(token, interest);
+    }
+
+    pub(super) fn ask_later(&self, core: &Core, readiness: Readiness) {
+        if let Some(token) = self.token.get() {
+            core.engine.request_ready(token, readiness);
+        }
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        let protocol = self.protocol.take();
+        let busy = protocol.is_none();
+        self.protocol.set(protocol);
+        busy
+    }
+
+    /// Runs a callback of the protocol. A protocol that is busy, or gone, does not hear of it.
+    pub(super) fn tell(
+        &self,
+        core: &Rc<Core>,
+        during: &'static str,
+        callback: impl FnOnce(&mut dyn DatagramProtocol, &DatagramTransport),
+    ) {
+        let Some(me) = self.me.upgrade() else { return };
+        let Some(mut protocol) = self.protocol.take() else {
+            return;
+        };
+        let transport = DatagramTransport::new(me);
+        core.guard(during, || callback(&mut *protocol, &transport));
+        self.protocol.set(Some(protocol));
+    }
+
+    /// Has the protocol told what it is owed: when its running callback returns, or in a later step.
+    pub(super) fn settle_later(&self, core: &Core) {
+        if !self.is_busy() && !self.owed.asked.replace(true) {
+            self.ask_later(core, Readiness::NONE);
+        }
+    }
+
+    /// Tells the protocol what it could not be told while its callback was running, each once: what
+    /// comes of that waits for the next turn.
+    pub(super) fn settle(&self, core: &Rc<Core>) {
+        if self.is_busy() {
+            return;
+        }
+        self.owed.asked.set(false);
+        let dropped = self.owed.dropped.take();
+        if dropped > 0 {
+            self.tell(core, "a protocol's datagrams_dropped", |protocol, port| {
+                protocol.datagrams_dropped(port, dropped);
+            });
+        }
+        if self.owed.drained.take() && self.is_open() && !self.is_full() {
+            self.tell(core, "a protocol's drained", |protocol, port| {
+                protocol.drained(port);
+            });
+        }
+        if self.receives() && self.owed.refused.take() {
+            self.tell(core, "a protocol's connection_refused", |protocol, port| {
+                protocol.connection_refused(port);
+            });
+        }
+        if let Some(reason) = self.owed.stopped.take() {
+            return self.tell_stopped(core, reason);
+        }
+        let more = self.owed.dropped.get() > 0
+            || self.owed.drained.get()
+            || (self.receives() && self.owed.refused.get());
+        if self.owed.receive.replace(false) {
+            self.update_interest(core);
+        }
+        if more {
+            self.settle_later(core);
+        }
+    }
+
+    /// The last callback; the protocol goes with it.
+    fn tell_stopped(&self, core: &Rc<Core>, reason: Disconnect) {
+        let Some(mut protocol) = self.protocol.take() else {
+            return;
+        };
+        let told = core.guard("a protocol's stopped", || {
+            protocol.stopped(reason);
+            drop(protocol);
+        });
+        for sender in self.closed.take() {
+            sender.complete(told.ok_or_else(|| Error::Panicked {
+                message: "in the protocol's stopped, which is reported".to_owned(),
+            }));
+        }
+    }
+
+    pub(super) fn close(&self, core: &Rc<Core>, reason: Disconnect) {
+        self.flush_last(core);
+        let removed = self
+            .token
+            .take()
+            .and_then(|token| core.engine.remove(token));
+        if removed.is_none() {
+            return;
+        }
+        drop(removed);
+        self.held.take();
+        self.room.set(Room::Free);
+        tracing::debug!(local = %self.local.get(), %reason, "stopped listening for datagrams");
+        self.owed.stopped.set(Some(reason));
+        self.settle(core);
+    }
+
+    /// The poller reported trouble, and receiving or sending did not show which.
+    fn troubled(&self, core: &Rc<Core>, token: Token, readiness: Readiness) {
+        match core.engine.with_fd(token, socket::take_error) {
+            Some(Ok(Some(error))) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                self.note_refused();
+            }
+            Some(Ok(Some(error))) => {
+                tracing::debug!(local = %self.local.get(), %error, "an error of a datagram socket");
+            }
+            Some(Err(error)) => self.close(core, Disconnect::Lost(error)),
+            // Somebody shut the socket down, which every wait would report from now on.
+            Some(Ok(None)) if readiness.is_hangup() || readiness.is_invalid() => {
+                self.close(
+                    core,
+                    Disconnect::Lost(io::ErrorKind::ConnectionReset.into()),
+                );
+            }
+            Some(Ok(None)) | None => {}
+        }
+    }
+
+    pub(super) fn note_refused(&self) {
+        if self.peer.get().is_some() {
+            self.owed.refused.set(true);
+        }
+    }
+}
+
+impl Source for Port {
+    fn ready(&self, core: &Rc<Core>, token: Token, readiness: Readiness) {
+        if self.is_stopping() {
+            return self.close(core, Disconnect::Done);
+        }
+        let trouble = readiness.is_error() || readiness.is_hangup() || readiness.is_invalid();
+        self.deliver_held(core);
+        // The error that a call gives says more than the hang-up.
+        let mut found = false;
+        if readiness.is_readable() || trouble {
+            found = self.receive(core, token);
+        }
+        let open = || self.token.get() == Some(token) && !self.is_stopping();
+        if (readiness.is_writable() || trouble) && open() && self.room.get() == Room::Full {
+            self.flush_queue(core, token);
+        }
+        if trouble && !found && open() {
+            self.troubled(core, token, readiness);
+        }
+        self.settle(core);
+    }
+
+    /// Nothing is queued for the flush: see [the module](super) on when a datagram leaves.
+    fn flush(&self, _: &Rc<Core>, _: Token) {}
+
+    fn register_failed(&self, core: &Rc<Core>, _: Token, error: io::Error) {
+        self.close(core, Disconnect::Lost(error));
+    }
+
+    fn connection_lost(&self, core: &Rc<Core>, reason: Disconnect) {
+        self.close(core, reason);
+    }
+
+    fn orphaned(&self) {
+        self.token.set(None);
+        let (protocol, waiting) = (self.protocol.take(), self.closed.take());
+        self.held.take();
+        drop((protocol, waiting));
+    }
+}
