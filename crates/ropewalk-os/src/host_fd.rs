@@ -20,7 +20,8 @@ use crate::{Interest, Poller, Token, descriptors};
 /// descriptor is itself pollable.
 pub struct HostFd {
     fd: OwnedFd,
-    outer: RefCell<Box<dyn Poller>>,
+    /// Nothing between [`release`](Self::release) and [`renew`](Self::renew).
+    outer: RefCell<Option<Box<dyn Poller>>>,
     /// What the outer poller watches now.
     inner: Cell<Option<RawFd>>,
 }
@@ -38,7 +39,7 @@ impl HostFd {
     pub fn new(outer: Box<dyn Poller>, inner: &dyn Poller) -> io::Result<Self> {
         let host = Self {
             fd: descriptor(&*outer)?.try_clone_to_owned()?,
-            outer: RefCell::new(outer),
+            outer: RefCell::new(Some(outer)),
             inner: Cell::new(None),
         };
         host.watch(inner)?;
@@ -53,19 +54,32 @@ impl HostFd {
     pub fn watch(&self, inner: &dyn Poller) -> io::Result<()> {
         let fd = descriptor(inner)?.as_raw_fd();
         let mut outer = self.outer.borrow_mut();
-        // SAFETY: the owner of both calls `watch` or `forget` before it closes the inner poller.
-        unsafe { outer.register(fd, INNER, Interest::READABLE)? };
+        let Some(poller) = outer.as_mut() else {
+            return Ok(());
+        };
+        // SAFETY: the owner of both calls `watch` or `release` before it closes the inner poller.
+        unsafe { poller.register(fd, INNER, Interest::READABLE)? };
         // A poller that gathers changes for its next wait would keep this one for ever.
-        outer.flush_changes()?;
+        poller.flush_changes()?;
         let before = self.inner.replace(Some(fd));
         drop(outer);
         self.unwatch(before);
         Ok(())
     }
 
-    /// Watches nothing, because the inner poller is about to be closed.
-    pub fn forget(&self) {
-        self.unwatch(self.inner.take());
+    /// Lets go of both pollers, the inner one of which is about to be closed: before a fork. The
+    /// descriptor's number is kept, for nothing else to be given it: a kernel queue is not there in
+    /// the child, and its number would be free.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`: there is no descriptor free to keep the number with. Nothing has changed then.
+    pub fn release(&self) -> io::Result<()> {
+        let nothing = OwnedFd::from(std::fs::File::open("/dev/null")?);
+        descriptors::replace(&self.fd, nothing.as_fd())?;
+        self.inner.set(None);
+        drop(self.outer.take());
+        Ok(())
     }
 
     /// Goes on with `outer` under the same descriptor number: after a fork, when the outer poller
@@ -77,15 +91,16 @@ impl HostFd {
     pub fn renew(&self, outer: Box<dyn Poller>, inner: &dyn Poller) -> io::Result<()> {
         descriptors::replace(&self.fd, descriptor(&*outer)?)?;
         self.inner.set(None);
-        *self.outer.borrow_mut() = outer;
+        *self.outer.borrow_mut() = Some(outer);
         self.watch(inner)
     }
 
     fn unwatch(&self, fd: Option<RawFd>) {
         if let Some(fd) = fd {
-            let mut outer = self.outer.borrow_mut();
-            // NotFound says that it is not watched, which is what is wanted.
-            drop(outer.deregister(fd).and_then(|()| outer.flush_changes()));
+            if let Some(outer) = self.outer.borrow_mut().as_mut() {
+                // NotFound says that it is not watched, which is what is wanted.
+                drop(outer.deregister(fd).and_then(|()| outer.flush_changes()));
+            }
         }
     }
 }
@@ -185,10 +200,11 @@ mod tests {
     fn it_is_renewed_under_its_number() {
         let (poller, _ours, mut theirs) = watched();
         let host = HostFd::new(epoll(), &*poller).unwrap();
-        host.forget();
-        theirs.write_all(b"x").unwrap();
-        assert!(!is_readable(&host));
         let number = host.as_fd().as_raw_fd();
+        host.release().unwrap();
+        theirs.write_all(b"x").unwrap();
+        // Nobody else is given the number meanwhile.
+        assert_ne!(epoll().as_fd().unwrap().as_raw_fd(), number);
         host.renew(epoll(), &*poller).unwrap();
         assert!(is_readable(&host));
         assert_eq!(host.as_fd().as_raw_fd(), number);

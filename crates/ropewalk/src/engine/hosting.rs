@@ -103,13 +103,14 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     ///
-    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) while another thread waits in the engine.
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) while another thread waits in the engine;
+    /// `EMFILE` in another loop.
     pub fn release_poller(&self) -> io::Result<()> {
         // poll(2) keeps nothing in the system.
         let placeholder = PollerKind::Poll.new_poller()?;
         let mut poller = self.poller.try_borrow_mut().map_err(|_| waiting())?;
         if let Some(fd) = self.hosting.fd.get() {
-            fd.forget();
+            fd.release()?;
         }
         *poller = placeholder;
         drop(poller);

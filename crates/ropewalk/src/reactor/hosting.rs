@@ -48,7 +48,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`]: another thread waits in the reactor.
+    /// [`Error::Os`]: another thread waits in the reactor, or descriptors have run out.
     pub fn before_fork(&self) -> Result<()> {
         let released = self.core.engine.release_poller();
         released.map_err(Error::os("close the poller"))

@@ -10,6 +10,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use ropewalk::os::Poller;
+#[cfg(target_os = "linux")]
 use ropewalk::os::kqueue::{InProcessKqueue, KqueuePoller};
 use ropewalk::{Builder, PollerKind, Reactor};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -59,7 +60,8 @@ impl Variant {
 
     /// Makes the poller; kqueue's over the in-process queue where the system has none.
     pub(crate) fn poller(self) -> io::Result<Box<dyn Poller>> {
-        if cfg!(target_os = "linux") && self.kind == PollerKind::KQueue {
+        #[cfg(target_os = "linux")]
+        if self.kind == PollerKind::KQueue {
             return Ok(Box::new(KqueuePoller::new(InProcessKqueue::new()?)));
         }
         self.kind.new_poller()
