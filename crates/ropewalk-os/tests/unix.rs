@@ -65,6 +65,7 @@ fn bound_datagram(address: &UnixAddr) -> OwnedFd {
 }
 
 /// A name that no other test process uses.
+#[cfg(target_os = "linux")]
 fn abstract_name(suffix: &[u8]) -> UnixAddr {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);

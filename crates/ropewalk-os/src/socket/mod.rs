@@ -7,6 +7,7 @@ pub mod datagram;
 mod descriptors;
 mod fresh;
 mod listen;
+pub mod multicast;
 mod options;
 mod reserve;
 mod udp;
@@ -27,8 +28,8 @@ pub use options::{
 };
 pub use reserve::FdReserve;
 pub use udp::{
-    bind_to_device, broadcast, is_message_too_long, set_broadcast, set_receive_buffer_size,
-    set_send_buffer_size, set_v6_only,
+    bind_to_device, broadcast, is_message_too_long, receive_buffer_size, send_buffer_size,
+    set_broadcast, set_receive_buffer_size, set_send_buffer_size, set_v6_only,
 };
 
 /// How a connect began.

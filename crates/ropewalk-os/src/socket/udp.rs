@@ -52,6 +52,26 @@ pub fn set_send_buffer_size(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> 
     Ok(sockopt::set_socket_send_buffer_size(fd, int(bytes))?)
 }
 
+/// How much the system may hold until it is received, in bytes (`SO_RCVBUF`). Linux answers what it
+/// made of the number that it was told: twice as much.
+///
+/// # Errors
+///
+/// What getsockopt(2) failed with.
+pub fn receive_buffer_size(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    Ok(sockopt::socket_recv_buffer_size(fd)?)
+}
+
+/// How much the system may hold until it is sent, in bytes (`SO_SNDBUF`), as
+/// [`receive_buffer_size`] does.
+///
+/// # Errors
+///
+/// What getsockopt(2) failed with.
+pub fn send_buffer_size(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    Ok(sockopt::socket_send_buffer_size(fd)?)
+}
+
 /// The option is an `int`, which the system cuts to its own limit; a number beyond it means as much
 /// as there may be.
 fn int(bytes: usize) -> usize {
