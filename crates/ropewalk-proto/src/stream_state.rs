@@ -130,6 +130,11 @@ impl StreamState {
         self.phase == Phase::Connected && self.read == ReadSide::Open
     }
 
+    /// Whether nobody has asked for the connection's end yet, and nothing has ended it.
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Connected
+    }
+
     /// Whether what is queued may be sent.
     pub fn sends(&self) -> bool {
         self.is_alive() && self.write != WriteSide::Closed

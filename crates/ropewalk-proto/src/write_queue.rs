@@ -125,6 +125,16 @@ impl<C> WriteQueue<C> {
         self.paused
     }
 
+    /// Reports a pause for a reason of the caller's: something else that waits for this queue. It is
+    /// reported once and taken back as any other.
+    pub fn pause(&mut self) -> Flow {
+        if mem::replace(&mut self.paused, true) {
+            Flow::Keep
+        } else {
+            Flow::Pause
+        }
+    }
+
     /// Takes a reported pause back once the queue is drained. True exactly once per pause.
     pub fn take_resumed(&mut self) -> bool {
         self.is_empty() && mem::take(&mut self.paused)

@@ -105,6 +105,9 @@ pub enum Misuse {
     /// A producer is registered already.
     #[error("the transport has a producer already")]
     ProducerInUse,
+    /// Only UNIX streams pass descriptors.
+    #[error("only UNIX streams pass descriptors")]
+    NotUnixStream,
     /// The descriptor is watched already.
     #[error("the descriptor is watched already")]
     AlreadyWatched,
@@ -167,6 +170,10 @@ pub enum ConnectErrorKind {
     /// Nobody listens there (`ECONNREFUSED`).
     #[error("connection refused")]
     Refused,
+    /// There is no such path (`ENOENT`): no UNIX socket was ever there, or its listener has removed
+    /// it.
+    #[error("no such socket")]
+    NotFound,
     /// There is no way to the network or the host (`ENETUNREACH`, `EHOSTUNREACH`).
     #[error("no route to the host")]
     NoRoute,
@@ -214,6 +221,7 @@ impl ConnectError {
             io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
                 ConnectErrorKind::NoRoute
             }
+            io::ErrorKind::NotFound => ConnectErrorKind::NotFound,
             io::ErrorKind::TimedOut => ConnectErrorKind::TimedOut,
             _ => ConnectErrorKind::Os,
         };

@@ -72,8 +72,9 @@ pub use reactor::{
 pub use ropewalk_os::PollerKind;
 pub use transport::{
     Address, AddressFault, ConnectOptions, Connector, ConnectorState, DatagramProtocol,
-    DatagramTransport, Descriptor, Factory, ListenOptions, ListeningPort, NetAddr, Producer,
-    ProducerKind, Protocol, SendError, Transport, UdpOptions, UnixAddr,
+    DatagramTransport, Descriptor, Factory, ListenOptions, ListeningPort, NetAddr, PeerCredentials,
+    Producer, ProducerKind, Protocol, SendError, Transport, UdpOptions, UnixAddr,
+    UnixConnectOptions, UnixListenOptions,
 };
 
 /// The kernel seam: pollers, registry, waker, sockets, signals. For embedders of [`engine`].

@@ -251,3 +251,21 @@ fn the_peers_end_of_stream_ends_no_pause_by_itself() {
     stream.resume();
     assert_eq!(stream.peer_closed(false), Close(Done));
 }
+
+#[test]
+fn a_stream_is_open_until_somebody_wants_its_end() {
+    let ends: [fn(&mut StreamState) -> Action; 4] = [
+        StreamState::lose,
+        StreamState::abort,
+        StreamState::cut,
+        |stream| stream.peer_closed(false),
+    ];
+    for end in ends {
+        let mut stream = StreamState::new();
+        stream.pause();
+        stream.resume();
+        assert!(stream.is_open());
+        let _: Action = end(&mut stream);
+        assert!(!stream.is_open());
+    }
+}

@@ -53,6 +53,16 @@ fn a_pause_is_reported_once_and_only_strictly_above_the_mark() {
 }
 
 #[test]
+fn a_pause_of_the_caller_s_is_reported_once_and_taken_back_as_any_other() {
+    let mut queue = Queue::with_high_water(4);
+    assert_eq!(queue.push_copy(b"a"), Flow::Keep);
+    assert_eq!((queue.pause(), queue.pause()), (Flow::Pause, Flow::Keep));
+    assert!(!queue.take_resumed());
+    queue.advance(1, &mut drop);
+    assert!(queue.take_resumed() && !queue.paused());
+}
+
+#[test]
 fn a_producer_is_resumed_once_and_only_when_all_is_sent() {
     let mut queue = Queue::with_high_water(2);
     assert_eq!(queue.push(b"abc".to_vec()), Flow::Pause);

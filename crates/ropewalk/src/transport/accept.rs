@@ -2,15 +2,16 @@
 
 use std::cell::Cell;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_os::Token;
-use ropewalk_os::socket::{self, AcceptError};
+use ropewalk_os::socket::{self, AcceptError, unix};
 
-use super::NetAddr;
 use super::listener::Port;
 use super::stream::{Socket, Stream};
+use super::{NetAddr, UnixAddr};
 use crate::reactor::core::Core;
 
 /// How many connections a port accepts per turn: as many as lately came, and some more.
@@ -59,7 +60,7 @@ impl Port {
         let mut accepted = 0;
         let cap = self.cap.0.get();
         while accepted < cap && self.is_accepting() && !self.factory.is_busy() {
-            match accept_one(core, token) {
+            match self.accept_one(core, token) {
                 Accepted::Connection(socket) => self.welcome(core, socket),
                 Accepted::Skipped => {}
                 Accepted::Drained => break,
@@ -93,7 +94,7 @@ impl Port {
         if reserve.available() {
             reserve.release();
             // Logged after the loop: whoever hears the log could take the descriptor.
-            while let Accepted::Connection(_) | Accepted::Skipped = accept_one(core, token) {
+            while let Accepted::Connection(_) | Accepted::Skipped = self.accept_one(core, token) {
                 shed += 1;
             }
         }
@@ -104,19 +105,31 @@ impl Port {
             self.rest(core, REST);
         }
     }
+
+    fn accept_one(&self, core: &Core, token: Token) -> Accepted {
+        let accept = match self.local {
+            NetAddr::Ip(_) => accept_ip,
+            NetAddr::Unix(_) => accept_unix,
+        };
+        let Some(result) = core.engine.with_fd(token, accept) else {
+            return Accepted::Drained;
+        };
+        match result {
+            Ok(socket) => Accepted::Connection(socket),
+            Err(error) => match socket::accept_error(&error) {
+                AcceptError::Drained => Accepted::Drained,
+                AcceptError::Skip => Accepted::Skipped,
+                AcceptError::NoDescriptor => Accepted::NoDescriptor(error),
+                AcceptError::Refused => Accepted::Refused(error),
+            },
+        }
+    }
 }
 
-fn accept_one(core: &Core, token: Token) -> Accepted {
-    let Some(result) = core.engine.with_fd(token, socket::accept) else {
-        return Accepted::Drained;
-    };
-    match result {
-        Ok((fd, peer)) => Accepted::Connection(Socket::new(fd, NetAddr::Ip(peer))),
-        Err(error) => match socket::accept_error(&error) {
-            AcceptError::Drained => Accepted::Drained,
-            AcceptError::Skip => Accepted::Skipped,
-            AcceptError::NoDescriptor => Accepted::NoDescriptor(error),
-            AcceptError::Refused => Accepted::Refused(error),
-        },
-    }
+fn accept_ip(fd: BorrowedFd<'_>) -> io::Result<Socket> {
+    socket::accept(fd).map(|(fd, peer)| Socket::new(fd, peer.into()))
+}
+
+fn accept_unix(fd: BorrowedFd<'_>) -> io::Result<Socket> {
+    unix::accept(fd).map(|(fd, peer)| Socket::new(fd, UnixAddr::from_system(&peer).into()))
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use super::NetAddr;
+use super::{NetAddr, UnixAddr};
 use crate::error::{Error, Result};
 
 /// A socket address, or a host name to be resolved and a port.
@@ -29,6 +29,7 @@ pub struct Address {
 enum Kind {
     Socket(SocketAddr),
     Name { host: String, port: u16 },
+    Unix(UnixAddr),
     Invalid(String),
 }
 
@@ -36,6 +37,7 @@ enum Kind {
 pub(crate) enum Target {
     Socket(SocketAddr),
     Name { host: String, port: u16 },
+    Unix(UnixAddr),
 }
 
 impl Address {
@@ -57,6 +59,7 @@ impl Address {
                 host: host.clone(),
                 port: *port,
             }),
+            Kind::Unix(address) => Ok(Target::Unix(address.clone())),
             Kind::Invalid(text) => Err(Error::InvalidAddress { text: text.clone() }),
         }
     }
@@ -68,6 +71,13 @@ impl Address {
         self.socket_addr().ok_or_else(|| Error::InvalidAddress {
             text: self.to_string(),
         })
+    }
+
+    /// For a connector over UNIX sockets: nothing that a program gives as an `Address` becomes this.
+    pub(super) fn unix(address: UnixAddr) -> Self {
+        Self {
+            kind: Kind::Unix(address),
+        }
     }
 
     fn parse(text: &str) -> Self {
@@ -117,6 +127,7 @@ impl fmt::Display for Address {
             Kind::Socket(address) => address.fmt(f),
             Kind::Name { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Kind::Name { host, port } => write!(f, "{host}:{port}"),
+            Kind::Unix(address) => address.fmt(f),
             Kind::Invalid(text) => f.write_str(text),
         }
     }

@@ -3,19 +3,23 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_os::socket::{self, ConnectStart};
+use ropewalk_os::socket::{self, ConnectStart, unix};
 use ropewalk_os::{Interest, Readiness, SourceFd, Token};
 
+use super::NetAddr;
 use super::address::Target;
 use super::connector::{Client, ConnectorState};
 use super::stream::Socket;
 use crate::engine::TimerId;
 use crate::error::{ConnectError, ConnectErrorKind, Disconnect, Error, Result};
 use crate::reactor::core::{Core, Source};
+
+/// How long an attempt waits before it asks a listener again whose backlog is full.
+const REST: Duration = Duration::from_millis(5);
 
 /// An attempt that is under way.
 #[derive(Default)]
@@ -30,7 +34,7 @@ pub(crate) struct Attempt {
 
 struct Trying {
     token: Token,
-    address: SocketAddr,
+    address: NetAddr,
     /// Whether connect(2) was called, so that the outcome is to be asked for.
     started: bool,
 }
@@ -55,7 +59,8 @@ impl Client {
             ..Attempt::default()
         });
         match self.destination.target() {
-            Ok(Target::Socket(address)) => self.try_address(core, address),
+            Ok(Target::Socket(address)) => self.try_address(core, address.into()),
+            Ok(Target::Unix(address)) => self.try_address(core, address.into()),
             Ok(Target::Name { host, port }) => {
                 core.call_later(
                     Duration::ZERO,
@@ -101,12 +106,12 @@ impl Client {
         if let Some(attempt) = self.attempt.borrow_mut().as_mut() {
             attempt.more = addresses;
         }
-        self.try_address(core, first);
+        self.try_address(core, first.into());
     }
 
     /// Creates a socket for `address`; it connects in the next dispatch.
-    fn try_address(&self, core: &Rc<Core>, address: SocketAddr) {
-        let fd = match self.create(address) {
+    fn try_address(&self, core: &Rc<Core>, address: NetAddr) {
+        let fd = match self.create(&address) {
             Ok(fd) => fd,
             Err(error) => return self.fail_later(core, error),
         };
@@ -122,9 +127,12 @@ impl Client {
         core.engine.request_ready(token, Readiness::WRITABLE);
     }
 
-    fn create(&self, address: SocketAddr) -> Result<OwnedFd, ConnectError> {
-        use std::os::fd::AsFd;
+    fn create(&self, address: &NetAddr) -> Result<OwnedFd, ConnectError> {
         let os = |error| ConnectError::with_source(ConnectErrorKind::Os, error);
+        let address = match address {
+            NetAddr::Ip(address) => *address,
+            NetAddr::Unix(_) => return unix::stream_socket().map_err(os),
+        };
         let fd = socket::stream_socket(address).map_err(os)?;
         if let Some(bind) = self.options.bind {
             let bound = socket::bind(fd.as_fd(), bind);
@@ -140,9 +148,9 @@ impl Client {
         };
         let outcome = core.engine.with_fd(token, |fd| {
             if started {
-                return outcome(fd);
+                return outcome(fd, &address);
             }
-            match socket::connect(fd, address)? {
+            match connect(fd, &address)? {
                 ConnectStart::Connected => Ok(Some(address)),
                 ConnectStart::InProgress => Ok(None),
             }
@@ -160,21 +168,40 @@ impl Client {
                 }
                 core.engine.set_interest(token, Interest::WRITABLE);
             }
+            // The backlog of a UNIX listener is full, and nothing tells when there is room.
+            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.try_again_later(core, token);
+            }
             Some(Err(error)) => self.address_failed(core, ConnectError::from_connect(error)),
             None => {}
         }
     }
 
-    fn trying(&self, token: Token) -> Option<(SocketAddr, bool)> {
-        let attempt = self.attempt.borrow();
-        let trying = attempt.as_ref()?.trying.as_ref()?;
-        (trying.token == token).then_some((trying.address, trying.started))
+    fn try_again_later(&self, core: &Rc<Core>, token: Token) {
+        let Some(me) = self.me.upgrade() else { return };
+        core.call_later(
+            REST,
+            Box::new(move |reactor| {
+                if me.trying(token).is_some() {
+                    reactor
+                        .core
+                        .engine
+                        .request_ready(token, Readiness::WRITABLE);
+                }
+            }),
+        );
     }
 
-    fn connected(&self, core: &Rc<Core>, peer: SocketAddr) {
+    fn trying(&self, token: Token) -> Option<(NetAddr, bool)> {
+        let attempt = self.attempt.borrow();
+        let trying = attempt.as_ref()?.trying.as_ref()?;
+        (trying.token == token).then(|| (trying.address.clone(), trying.started))
+    }
+
+    fn connected(&self, core: &Rc<Core>, peer: NetAddr) {
         let socket = self.abandon(core);
         match socket {
-            Some(SourceFd::Owned(fd)) => self.succeed(core, Socket::new(fd, peer.into())),
+            Some(SourceFd::Owned(fd)) => self.succeed(core, Socket::new(fd, peer)),
             _ => unreachable!("the attempt made the socket and owns it"),
         }
     }
@@ -191,7 +218,7 @@ impl Client {
             return self.fail(core, error);
         };
         drop(failed.and_then(|failed| core.engine.remove(failed.token)));
-        self.try_address(core, address);
+        self.try_address(core, address.into());
     }
 
     /// Fails in a later turn, as everything about an attempt does.
@@ -268,12 +295,23 @@ impl Source for Client {
     }
 }
 
-/// What became of connect(2): the peer, an error, or nothing yet.
-fn outcome(fd: std::os::fd::BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
+fn connect(fd: BorrowedFd<'_>, address: &NetAddr) -> io::Result<ConnectStart> {
+    match address {
+        NetAddr::Ip(address) => socket::connect(fd, *address),
+        NetAddr::Unix(address) => unix::connect(fd, &address.to_system()?),
+    }
+}
+
+/// What became of connect(2) to `address`: the peer, an error, or nothing yet.
+fn outcome(fd: BorrowedFd<'_>, address: &NetAddr) -> io::Result<Option<NetAddr>> {
     if let Some(error) = socket::take_error(fd)? {
         return Err(error);
     }
-    match socket::peer_addr(fd) {
+    let peer = match address {
+        NetAddr::Ip(_) => socket::peer_addr(fd).map(NetAddr::Ip),
+        NetAddr::Unix(_) => unix::peer_addr(fd).map(|_| address.clone()),
+    };
+    match peer {
         Ok(peer) => Ok(Some(peer)),
         // A report may be spurious: the connection is still being made.
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(None),

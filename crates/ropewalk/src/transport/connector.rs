@@ -82,12 +82,24 @@ impl Reactor {
     ) -> Result<Connector> {
         let destination = address.into();
         destination.target()?;
+        Connector::start(&self.core, destination, options, Box::new(factory))
+    }
+}
+
+impl Connector {
+    /// Makes a connector and begins the first attempt.
+    pub(super) fn start(
+        core: &Rc<Core>,
+        destination: Address,
+        options: ConnectOptions,
+        factory: Box<dyn Factory>,
+    ) -> Result<Self> {
         let client = Rc::new_cyclic(|me| Client {
             me: Weak::clone(me),
-            core: Rc::downgrade(&self.core),
+            core: Rc::downgrade(core),
             destination,
             options,
-            factory: FactorySlot::new(Box::new(factory)),
+            factory: FactorySlot::new(factory),
             state: Cell::new(ConnectorState::Disconnected),
             attempt: RefCell::default(),
             serial: Cell::new(0),
@@ -99,9 +111,7 @@ impl Reactor {
         connector.connect()?;
         Ok(connector)
     }
-}
 
-impl Connector {
     /// Begins an attempt; nothing goes out to the network before the next turn.
     ///
     /// # Errors

@@ -3,16 +3,29 @@
 use std::fmt;
 use std::io;
 use std::mem;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use ropewalk_os::socket;
+use ropewalk_os::socket::{self, unix};
 use ropewalk_proto::{Flow, StreamState, WriteQueue};
 
 use super::stream::Stream;
-use super::{NetAddr, Producer, ProducerKind, Protocol};
+use super::{NetAddr, Producer, ProducerKind, Protocol, UnixAddr};
 use crate::error::Misuse;
+
+/// Who is at the other end of a UNIX stream; see [`Transport::peer_credentials`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerCredentials {
+    /// The process, where the system tells it (Linux). It may have ended since, and its number may
+    /// be another's by now.
+    pub pid: Option<u32>,
+    /// The effective user.
+    pub uid: u32,
+    /// The effective group.
+    pub gid: u32,
+}
 
 /// One connection: a cheap handle of one thread, to be cloned and kept at will.
 ///
@@ -32,6 +45,9 @@ impl Transport {
     /// The mark above which a push producer is paused, in bytes, unless
     /// [`set_high_water`](Self::set_high_water) moves it.
     pub const HIGH_WATER: usize = 65_536;
+
+    /// How many descriptors may be queued before a push producer is paused.
+    pub const DESCRIPTOR_HIGH_WATER: usize = 64;
 
     pub(crate) fn new(stream: Rc<Stream>) -> Self {
         Self { stream }
@@ -63,6 +79,44 @@ impl Transport {
                 |all, one| if one == Flow::Pause { one } else { all },
             )
         });
+    }
+
+    /// Passes `descriptor` to the peer of a UNIX stream, which gets a duplicate; this side's is
+    /// closed when that is sent, or when the connection ends first.
+    ///
+    /// It goes with the first byte written after it, or, if none is before the flush, with the last
+    /// one written before that no other goes with. So it takes a byte of data for each: with more
+    /// descriptors queued than bytes when they are to be sent, the connection is lost
+    /// ([`InvalidInput`](io::ErrorKind::InvalidInput)). A push producer is paused when more than
+    /// [`DESCRIPTOR_HIGH_WATER`](Self::DESCRIPTOR_HIGH_WATER) are queued.
+    ///
+    /// On a connection that takes no writes any more the descriptor is closed. The same as
+    /// Twisted's `IUNIXTransport.sendFileDescriptor`, but that it takes what it is given.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::NotUnixStream`] for a connection of another kind; the descriptor is closed.
+    pub fn send_descriptor(&self, descriptor: impl Into<OwnedFd>) -> Result<(), Misuse> {
+        self.stream.send_descriptor(descriptor.into())
+    }
+
+    /// Who the peer of a UNIX stream is: as it was when it connected, or began to listen.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) for a connection of another kind,
+    /// [`NotConnected`](io::ErrorKind::NotConnected) when the connection has ended.
+    pub fn peer_credentials(&self) -> io::Result<PeerCredentials> {
+        if self.stream.peer().unix().is_none() {
+            let text = "only UNIX streams know who their peer is";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
+        let found = self.with_fd(unix::peer_credentials)??;
+        Ok(PeerCredentials {
+            pid: found.pid,
+            uid: found.uid,
+            gid: found.gid,
+        })
     }
 
     /// How much is queued and not yet taken by the system, in bytes.
@@ -165,7 +219,13 @@ impl Transport {
     ///
     /// [`NotConnected`](io::ErrorKind::NotConnected) when the connection has ended.
     pub fn local_addr(&self) -> io::Result<NetAddr> {
-        self.with_fd(socket::local_addr)?.map(NetAddr::Ip)
+        match self.stream.peer() {
+            NetAddr::Ip(_) => self.with_fd(socket::local_addr)?.map(NetAddr::Ip),
+            NetAddr::Unix(_) => {
+                let local = self.with_fd(unix::local_addr)??;
+                Ok(UnixAddr::from_system(&local).into())
+            }
+        }
     }
 
     /// Whether small writes go out without waiting for an acknowledgement (`TCP_NODELAY`); off

@@ -1,4 +1,4 @@
-//! A port that listens for TCP connections.
+//! A port that listens for connections.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -11,6 +11,7 @@ use ropewalk_os::{Interest, Readiness, SourceFd, Token};
 
 use super::accept::AcceptCap;
 use super::factory::{Factory, FactorySlot};
+use super::unix::Place;
 use super::{Address, ListenOptions, NetAddr};
 use crate::deferred::{Deferred, DeferredSender};
 use crate::error::{Disconnect, Error, Result};
@@ -32,7 +33,9 @@ pub(crate) struct Port {
     core: Weak<Core>,
     /// Where in the engine the port is; empty once it is closed.
     token: Cell<Option<Token>>,
-    local: NetAddr,
+    pub(crate) local: NetAddr,
+    /// The path to remove when the port is closed.
+    place: Cell<Option<Place>>,
     pub(crate) factory: FactorySlot,
     pub(crate) cap: AcceptCap,
     /// Whether the port may accept; not while it is being closed, or waits for room.
@@ -105,12 +108,16 @@ impl Reactor {
         let fd = socket::listen(addr, &options).map_err(cannot_listen)?;
         let local = socket::local_addr(fd.as_fd()).map_err(cannot_listen)?;
         Ok(ListeningPort {
-            port: Port::open(&self.core, fd, local.into(), Box::new(factory)),
+            port: Port::open(&self.core, fd, local.into(), None, Box::new(factory)),
         })
     }
 }
 
 impl ListeningPort {
+    pub(super) fn new(port: Rc<Port>) -> Self {
+        Self { port }
+    }
+
     /// The address the port listens on, with the number the system chose for port 0. Stays after
     /// the port is closed.
     pub fn local_addr(&self) -> NetAddr {
@@ -145,12 +152,19 @@ impl ListeningPort {
 }
 
 impl Port {
-    fn open(core: &Rc<Core>, fd: OwnedFd, local: NetAddr, factory: Box<dyn Factory>) -> Rc<Self> {
+    pub(super) fn open(
+        core: &Rc<Core>,
+        fd: OwnedFd,
+        local: NetAddr,
+        place: Option<Place>,
+        factory: Box<dyn Factory>,
+    ) -> Rc<Self> {
         let port = Rc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             core: Rc::downgrade(core),
             token: Cell::new(None),
             local,
+            place: Cell::new(place),
             factory: FactorySlot::new(factory),
             cap: AcceptCap::default(),
             accepting: Cell::new(true),
@@ -214,6 +228,8 @@ impl Port {
         if removed.is_none() {
             return;
         }
+        // The path goes first, so that nobody finds it without a listener.
+        drop(self.place.take());
         drop(removed);
         tracing::debug!(local = %self.local, "stopped listening");
         let waiting = self.closed.take();
@@ -271,6 +287,7 @@ impl Source for Port {
 
     fn orphaned(&self) {
         self.token.set(None);
+        drop(self.place.take());
         self.factory.abandon();
     }
 }

@@ -1,4 +1,4 @@
-//! Connections, ports and connectors over TCP, datagrams over UDP, and foreign descriptors.
+//! Connections, ports and connectors over TCP and UNIX sockets, datagrams over UDP, and foreign descriptors.
 //!
 //! A transport is a [`Source`](crate::reactor::core::Source) of the engine on one side and calls a
 //! [`Protocol`] on the other. The rules that hold for all of them:
@@ -26,7 +26,7 @@ mod producer;
 mod protocol;
 mod stream;
 mod udp;
-mod unix_addr;
+mod unix;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -38,14 +38,14 @@ pub use address::Address;
 pub use connector::{Connector, ConnectorState};
 pub use factory::Factory;
 pub use foreign::Descriptor;
-pub use handle::Transport;
+pub use handle::{PeerCredentials, Transport};
 pub use listener::ListeningPort;
 pub use net_addr::NetAddr;
 pub use options::{ConnectOptions, ListenOptions};
 pub use producer::{Producer, ProducerKind};
 pub use protocol::Protocol;
 pub use udp::{AddressFault, DatagramProtocol, DatagramTransport, SendError, UdpOptions};
-pub use unix_addr::UnixAddr;
+pub use unix::{UnixAddr, UnixConnectOptions, UnixListenOptions};
 
 /// What the transports of one reactor share.
 pub(crate) struct Shared {

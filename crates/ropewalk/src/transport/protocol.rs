@@ -1,5 +1,7 @@
 //! What the program does with a connection.
 
+use std::os::fd::OwnedFd;
+
 use super::Transport;
 use crate::error::Disconnect;
 
@@ -35,6 +37,15 @@ pub trait Protocol: 'static {
     /// The peer sent `data`, at most 64 KiB of it. The bytes are borrowed: keep a copy.
     fn data_received(&mut self, transport: &Transport, data: &[u8]);
 
+    /// The peer passed `descriptor`, which belongs to the protocol now: one call for each, before the
+    /// data that they came with. Only on UNIX streams.
+    ///
+    /// Unless this is implemented, it is closed, and the log says so.
+    fn descriptor_received(&mut self, transport: &Transport, descriptor: OwnedFd) {
+        tracing::debug!(peer = %transport.peer_addr(), "closed a descriptor that nobody wants");
+        drop(descriptor);
+    }
+
     /// Whether the protocol lives on when the peer closes its side. If not (the default), the end of
     /// the peer's stream ends the connection.
     fn half_close(&self) -> bool {
@@ -67,6 +78,10 @@ impl Protocol for Box<dyn Protocol> {
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
         (**self).data_received(transport, data);
+    }
+
+    fn descriptor_received(&mut self, transport: &Transport, descriptor: OwnedFd) {
+        (**self).descriptor_received(transport, descriptor);
     }
 
     fn half_close(&self) -> bool {

@@ -1,6 +1,7 @@
 //! One TCP connection as a source of the engine: reads, flushes, and ends.
 
 mod flow;
+mod passing;
 mod transfer;
 
 use std::cell::{Cell, RefCell};
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use ropewalk_os::{Interest, Readiness, SourceFd, Token, socket};
 use ropewalk_proto::{Action, CloseReason, Flow, StreamState, WriteQueue};
 
+use self::passing::Passing;
 use super::{NetAddr, Producer, ProducerKind, Protocol, Transport};
 use crate::error::Disconnect;
 use crate::reactor::core::{Core, Source};
@@ -20,11 +22,17 @@ use crate::reactor::core::{Core, Source};
 pub(crate) struct Socket {
     pub(crate) fd: OwnedFd,
     pub(crate) peer: NetAddr,
+    /// Whether it was made elsewhere, where duplicates of it may live on.
+    pub(crate) adopted: bool,
 }
 
 impl Socket {
     pub(crate) fn new(fd: OwnedFd, peer: NetAddr) -> Self {
-        Self { fd, peer }
+        Self {
+            fd,
+            peer,
+            adopted: false,
+        }
     }
 }
 
@@ -57,6 +65,8 @@ pub(crate) struct Stream {
     /// Why the connection ended, until the protocol's running callback has returned.
     lost: Cell<Option<Disconnect>>,
     notes: Notes,
+    /// What a UNIX stream has beyond any other.
+    passing: Option<Box<Passing>>,
 }
 
 #[derive(Default)]
@@ -69,6 +79,8 @@ struct Notes {
     read_deferred: Cell<bool>,
     /// The write side was closed while the protocol's callback was running.
     write_closed_due: Cell<bool>,
+    /// The socket was made elsewhere, where duplicates of it may live on.
+    adopted: Cell<bool>,
 }
 
 impl Stream {
@@ -80,6 +92,7 @@ impl Stream {
         owner: Option<Rc<dyn Owner>>,
         before: impl FnOnce(&Transport),
     ) -> Transport {
+        let is_unix = socket.peer.unix().is_some();
         let stream = Rc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             core: Rc::downgrade(core),
@@ -92,7 +105,11 @@ impl Stream {
             owner: RefCell::new(owner),
             failure: Cell::new(None),
             lost: Cell::new(None),
-            notes: Notes::default(),
+            notes: Notes {
+                adopted: Cell::new(socket.adopted),
+                ..Notes::default()
+            },
+            passing: is_unix.then(Box::default),
         });
         let source: Rc<dyn Source> = Rc::clone(&stream) as Rc<dyn Source>;
         stream
@@ -150,9 +167,13 @@ impl Stream {
         let flow = append(&mut queue);
         let nothing = queue.is_empty();
         drop(queue);
-        if nothing {
-            return;
+        if !nothing {
+            self.queued(flow);
         }
+    }
+
+    /// Something was queued: asks for its flush.
+    fn queued(&self, flow: Flow) {
         if !self.notes.flush_asked.get() && !self.notes.blocked.get() {
             if let Some(core) = self.core.upgrade() {
                 self.ask_flush(&core);
@@ -279,7 +300,7 @@ impl Stream {
             .take()
             .and_then(|token| core.engine.remove(token))
         {
-            close(fd, matches!(reason, Disconnect::Aborted));
+            close(fd, &reason, self.notes.adopted.get());
             drop(source);
         }
         self.drop_unsent();
@@ -290,6 +311,9 @@ impl Stream {
     fn drop_unsent(&self) {
         let unsent = self.queue.replace(WriteQueue::new());
         drop(unsent);
+        if let Some(passing) = &self.passing {
+            passing.clear();
+        }
     }
 
     fn is_busy(&self) -> bool {
@@ -437,12 +461,13 @@ fn disconnect(reason: CloseReason) -> Disconnect {
     }
 }
 
-/// Closes a socket in order, or with a reset. One that is gone already needs neither.
-fn close(fd: SourceFd, reset: bool) {
-    let _: io::Result<()> = if reset {
-        socket::set_linger_zero(fd.as_fd())
-    } else {
-        socket::shutdown_both(fd.as_fd())
+/// Closes a socket in order, or with a reset. One that is gone already needs neither, and one whose
+/// duplicates may live on is left to them.
+fn close(fd: SourceFd, reason: &Disconnect, adopted: bool) {
+    let _: io::Result<()> = match reason {
+        Disconnect::Aborted => socket::set_linger_zero(fd.as_fd()),
+        _ if adopted => Ok(()),
+        _ => socket::shutdown_both(fd.as_fd()),
     };
     drop(fd);
 }

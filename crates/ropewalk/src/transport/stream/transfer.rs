@@ -1,6 +1,7 @@
 //! A stream's system calls: one read per event, one gathered send per flush.
 
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use crate::error::Disconnect;
 use crate::reactor::core::Core;
 
 /// The most one flush sends, in bytes: no stream keeps the loop from the others.
-const SEND_LIMIT: usize = 128 * 1024;
+pub(super) const SEND_LIMIT: usize = 128 * 1024;
 
 /// The most pieces one send gathers.
 const GATHER: usize = 64;
@@ -29,15 +30,20 @@ impl Stream {
             return true;
         }
         let mut buffer = core.engine.take_read_buffer();
-        let received = core
-            .engine
-            .with_fd(token, |fd| socket::recv(fd, &mut buffer));
+        let received = match self.passing {
+            None => core
+                .engine
+                .with_fd(token, |fd| socket::recv(fd, &mut buffer)),
+            Some(_) => self.receive_passed(core, token, &mut buffer),
+        };
         let found = match received {
             Some(Ok(0)) => {
                 let half_close = self.lives_half_closed(core);
                 self.act(core, self.step(|state| state.peer_closed(half_close)));
                 true
             }
+            // A callback about descriptors that came with the data wanted no more.
+            Some(Ok(_)) if !self.state.get().is_open() => true,
             Some(Ok(count)) => {
                 self.deliver(core, "a protocol's data_received", |protocol, transport| {
                     protocol.data_received(transport, &buffer[..count]);
@@ -107,27 +113,15 @@ impl Stream {
     pub(super) fn send(&self, core: &Core, token: Token) -> io::Result<()> {
         let mut queue = self.queue.borrow_mut();
         let mut released = Released::default();
-        if !queue.is_empty() {
-            let mut slices = [IoSlice::new(&[]); GATHER];
-            let sent = core.engine.with_fd(token, |fd| match first_alone(&queue) {
-                Some(slice) => socket::send(fd, slice),
-                None => {
-                    let count = queue.fill_slices(&mut slices, SEND_LIMIT);
-                    socket::send_vectored(fd, &slices[..count])
-                }
-            });
-            let sent = match sent {
-                Some(Ok(sent)) => sent,
-                Some(Err(error)) if would_block(&error) => 0,
-                Some(Err(error)) => return Err(error),
-                None => return Ok(()),
-            };
-            queue.advance(sent, &mut |chunk| released.keep(chunk));
-        }
+        let outcome = match &self.passing {
+            Some(passing) => passing.send(core, token, &mut queue, &mut released),
+            None => send_bytes(core, token, &mut queue, &mut released),
+        };
         let blocked = !queue.is_empty();
         // Chunks may belong to the program: they are dropped when nothing is borrowed.
         drop(queue);
         drop(released);
+        outcome?;
         if self.notes.blocked.replace(blocked) != blocked {
             self.update_interest(core);
         }
@@ -135,27 +129,60 @@ impl Stream {
     }
 }
 
-/// The first piece, when it is all there is and may go out in one send.
-fn first_alone(queue: &WriteQueue<Bytes>) -> Option<&[u8]> {
-    let first = queue.first_slice()?;
-    (first.len() == queue.len() || first.len() >= SEND_LIMIT)
-        .then(|| &first[..first.len().min(SEND_LIMIT)])
+fn send_bytes(
+    core: &Core,
+    token: Token,
+    queue: &mut WriteQueue<Bytes>,
+    released: &mut Released,
+) -> io::Result<()> {
+    if queue.is_empty() {
+        return Ok(());
+    }
+    let sent = core
+        .engine
+        .with_fd(token, |fd| send_once(fd, queue, SEND_LIMIT));
+    match sent {
+        Some(Ok(sent)) => queue.advance(sent, &mut |chunk| released.keep(chunk)),
+        Some(Err(error)) if !would_block(&error) => return Err(error),
+        _ => {}
+    }
+    Ok(())
 }
 
-fn would_block(error: &io::Error) -> bool {
+/// One send of at most `limit` bytes.
+pub(super) fn send_once(
+    fd: BorrowedFd<'_>,
+    queue: &WriteQueue<Bytes>,
+    limit: usize,
+) -> io::Result<usize> {
+    if let Some(slice) = first_alone(queue, limit) {
+        return socket::send(fd, slice);
+    }
+    let mut slices = [IoSlice::new(&[]); GATHER];
+    let count = queue.fill_slices(&mut slices, limit);
+    socket::send_vectored(fd, &slices[..count])
+}
+
+/// The first piece, when it is all there is to send.
+fn first_alone(queue: &WriteQueue<Bytes>, limit: usize) -> Option<&[u8]> {
+    let first = queue.first_slice()?;
+    (first.len() == queue.len() || first.len() >= limit).then(|| &first[..first.len().min(limit)])
+}
+
+pub(super) fn would_block(error: &io::Error) -> bool {
     // ENOBUFS: out of memory for a moment, to be tried again like a full socket.
     error.kind() == io::ErrorKind::WouldBlock || socket::is_no_buffers(error)
 }
 
 /// Chunks that are sent; the usual single one needs no allocation.
 #[derive(Default)]
-struct Released {
+pub(super) struct Released {
     first: Option<Bytes>,
     more: Vec<Bytes>,
 }
 
 impl Released {
-    fn keep(&mut self, chunk: Bytes) {
+    pub(super) fn keep(&mut self, chunk: Bytes) {
         match self.first {
             None => self.first = Some(chunk),
             Some(_) => self.more.push(chunk),

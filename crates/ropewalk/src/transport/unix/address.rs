@@ -2,9 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use ropewalk_os::socket::unix;
 
 /// The address of a UNIX socket: a path, a name in Linux's abstract namespace, or none. Clones
 /// share the name.
@@ -67,6 +70,21 @@ impl UnixAddr {
     /// The path, or a zero byte and the abstract name, or nothing.
     pub fn as_bytes(&self) -> &[u8] {
         self.name.as_deref().unwrap_or_default()
+    }
+
+    /// What the system tells.
+    pub(in crate::transport) fn from_system(address: &unix::UnixAddr) -> Self {
+        Self::from_vec(address.as_bytes().to_vec())
+    }
+
+    /// What the system takes.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a name that is too long, or a path with a
+    /// zero byte in it.
+    pub(in crate::transport) fn to_system(&self) -> io::Result<unix::UnixAddr> {
+        unix::UnixAddr::from_bytes(self.as_bytes())
     }
 
     fn from_vec(name: Vec<u8>) -> Self {

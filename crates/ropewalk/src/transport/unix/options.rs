@@ -1,0 +1,75 @@
+//! How to listen and how to connect on UNIX sockets.
+
+use std::time::Duration;
+
+/// How a UNIX port listens; see [`Reactor::listen_unix_with`](crate::Reactor::listen_unix_with).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct UnixListenOptions {
+    pub(super) backlog: i32,
+    pub(super) mode: Option<u32>,
+}
+
+impl Default for UnixListenOptions {
+    /// A backlog of 50, and the mode that the process's umask leaves.
+    fn default() -> Self {
+        Self {
+            backlog: 50,
+            mode: None,
+        }
+    }
+}
+
+impl UnixListenOptions {
+    /// The usual options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many connections may wait to be accepted; the system has a limit of its own
+    /// (listen(2)). Whoever connects when they are as many is refused or has to wait.
+    pub fn backlog(self, backlog: i32) -> Self {
+        Self { backlog, ..self }
+    }
+
+    /// The mode of the socket's file, set before anybody can connect: `0o600` for this user alone,
+    /// `0o666` for everybody, as Twisted has it. On Linux, to connect takes the right to write. An
+    /// abstract name has no mode.
+    pub fn mode(self, mode: u32) -> Self {
+        Self {
+            mode: Some(mode),
+            ..self
+        }
+    }
+}
+
+/// How to connect to a UNIX socket; see
+/// [`Reactor::connect_unix_with`](crate::Reactor::connect_unix_with).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct UnixConnectOptions {
+    pub(super) timeout: Option<Duration>,
+}
+
+impl Default for UnixConnectOptions {
+    /// A time limit of 30 seconds.
+    fn default() -> Self {
+        Self {
+            timeout: Some(Duration::from_secs(30)),
+        }
+    }
+}
+
+impl UnixConnectOptions {
+    /// The usual options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The time for an attempt; `None` waits as long as the listener's backlog is full.
+    pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        Self {
+            timeout: timeout.into(),
+        }
+    }
+}
