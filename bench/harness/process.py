@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -61,6 +62,15 @@ class Child:
     def go_on(self) -> None:
         self._process.stdin.write("\n")
         self._process.stdin.flush()
+
+    def interrupt(self) -> None:
+        """Has it end by SIGINT, with what it started, and waits for that."""
+        subprocess.run(["pkill", "-INT", "-P", str(self._process.pid)], check=False)
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise ChildError(f"{Path(self.command[0]).name} does not end") from None
 
     def cpu_ns(self) -> int:
         """CPU time of all threads so far; exact while the process sleeps."""

@@ -34,6 +34,7 @@ POLLERS = ["rust", "rust-kqueue", "rust-poll", "rust-select"] + [
     for poller in ("", "-poll", "-select")
 ]
 HOSTED = ["ropewalk", "ropewalk-asyncio", "ropewalk-uvloop", "asyncio", "twisted-uvloop"]
+DATAGRAMS = ["rust", "ropewalk", "twisted", "asyncio", "uvloop"]
 NAMES = [*dict.fromkeys([*DEFAULT, *POLLERS, *HOSTED]), "plain-asyncio"]
 
 

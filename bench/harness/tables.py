@@ -174,6 +174,24 @@ def _curve(report: Report, _: list[Workload]) -> str:
     return "\n".join([*lines, ""])
 
 
+def _datagrams(report: Report, chosen: list[Workload]) -> str:
+    timed = [workload for workload in chosen if workload.title]
+    rows = [
+        ("flood: datagrams received per second", "udp-flood", "per_second", ",.0f"),
+        ("flood: lost, %", "udp-flood", "loss_percent", ".1f"),
+        ("flood: system calls per datagram", "flood-calls", "calls_each", ".2f"),
+        ("echo: system calls per datagram", "udp-calls", "calls_each", ".2f"),
+    ]
+    names = {workload.name for workload in chosen}
+    rows = [row for row in rows if row[1] in names]
+    parts = []
+    if timed:
+        parts.append(report.costs("server CPU, µs per operation", "cpu_us", timed, 2, "uvloop"))
+    if rows:
+        parts.append(report.figures("datagrams", rows))
+    return "\n".join(parts)
+
+
 def _hosted(report: Report, chosen: list[Workload]) -> str:
     return report.costs(
         "inside asyncio: server CPU, µs per operation", "cpu_us", chosen, 1, HOSTED[0]
@@ -197,4 +215,5 @@ TABLES = {
     "micro": _micro,
     "curve": _curve,
     "hosted": _hosted,
+    "datagrams": _datagrams,
 }

@@ -5,12 +5,15 @@ CPU time is the server's alone, read while it sleeps before and after the measur
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness.process import CLIENT_CPU, SERVER_CPU, Child, ChildError
-from harness.servers import HOSTED, POLLERS, Server
+from harness.servers import DATAGRAMS, HOSTED, POLLERS, Server
 
 Figures = dict[str, float]
 
@@ -86,9 +89,11 @@ def _drive(server: Child, settings: Settings, mode: str, address: str, *options:
     return figures
 
 
-def _exchanges(mode: str, connections: int, size: int) -> Callable[[Server, Settings], Figures]:
+def _exchanges(
+    mode: str, connections: int, size: int, serve: str = "echo"
+) -> Callable[[Server, Settings], Figures]:
     def run(server: Server, settings: Settings) -> Figures:
-        child, address = _serve(server, "echo")
+        child, address = _serve(server, serve)
         with child:
             options = ["--connections", str(connections), "--size", str(size)]
             _settle(child, settings, mode, address, *options, "--seconds", "0.1")
@@ -107,6 +112,53 @@ def _bulk(server_mode: str, client_mode: str) -> Callable[[Server, Settings], Fi
             return _drive(child, settings, client_mode, address, "--megabytes", amount)
 
     return run
+
+
+def _flood(server: Server, settings: Settings) -> Figures:
+    """Datagrams from one socket, as fast as they go: what arrives, and what it costs."""
+    child, address = _serve(server, "udp-count")
+    with child:
+        options = ["--size", "64", "--seconds"]
+        _settle(child, settings, "flood", address, *options, "0.1")
+        figures = _drive(child, settings, "flood", address, *options, str(settings.seconds))
+    sent = figures["operations"] + figures["lost"]
+    figures["loss_percent"] = figures["lost"] / sent * 100
+    figures["per_second"] = figures["operations"] / figures["seconds"]
+    return figures
+
+
+def _calls(serve: str, mode: str) -> Callable[[Server, Settings], Figures]:
+    """How many system calls the server makes for a datagram. Counted, not timed: the counting
+    makes it slow, so that more datagrams wait for it at once than do otherwise."""
+
+    def run(server: Server, settings: Settings) -> Figures:
+        if shutil.which("strace") is None:
+            raise NotApplicable("strace is not installed")
+        with TemporaryDirectory() as directory:
+            counts = Path(directory) / "calls"
+            traced = replace(
+                server,
+                serve=lambda m: (
+                    ["strace", "-f", "-c", "-S", "calls", "-o", str(counts), *server.serve(m)]
+                ),
+            )
+            child, address = _serve(traced, serve)
+            with child:
+                options = ["--size", "64", "--seconds", str(settings.seconds)]
+                figures = _drive(child, settings, mode, address, *options)
+                child.interrupt()
+            calls = _total_calls(counts.read_text())
+        return {"calls_each": calls / figures["operations"]}
+
+    return run
+
+
+def _total_calls(table: str) -> int:
+    """The sum of the column "calls" of what ``strace -c`` prints, of the calls that do I/O."""
+    wanted = {"recvfrom", "recvmsg", "recvmmsg", "sendto", "sendmsg", "sendmmsg"}
+    wanted |= {"epoll_wait", "epoll_pwait", "epoll_pwait2", "epoll_ctl", "read", "write"}
+    rows = [line.split() for line in table.splitlines()]
+    return sum(int(row[3]) for row in rows if len(row) > 4 and row[-1] in wanted)
 
 
 def _idle(server: Server, settings: Settings) -> Figures:
@@ -181,6 +233,23 @@ WORKLOADS = [
         "hosted",
         _exchanges("connect", 50, 64),
         tuple(HOSTED),
+    ),
+    Workload(
+        "udp-64",
+        "UDP echo, 64 B, 50 sockets",
+        "datagrams",
+        _exchanges("echo", 50, 64, "udp"),
+        tuple(DATAGRAMS),
+    ),
+    Workload("udp-flood", "UDP flood, 64 B, one socket", "datagrams", _flood, tuple(DATAGRAMS)),
+    Workload("udp-calls", "", "datagrams", _calls("udp", "echo"), tuple(DATAGRAMS)),
+    Workload("flood-calls", "", "datagrams", _calls("udp-count", "flood"), tuple(DATAGRAMS)),
+    Workload(
+        "unix-64",
+        "UNIX stream echo, 64 B",
+        "datagrams",
+        _exchanges("echo", 50, 64, "unix"),
+        tuple(DATAGRAMS),
     ),
     Workload("timers", "timers", "micro", _micro("timers")),
     Workload("threads", "calls from a thread", "micro", _micro("threads")),

@@ -1,11 +1,15 @@
-"""A server on any Twisted reactor: echo_twisted.py REACTOR PORT [echo|sink|source].
+"""A server on any Twisted reactor: echo_twisted.py REACTOR PORT MODE.
+
+MODE is echo (the default), sink, source, unix (echo at a path), udp (echo) or udp-count.
 
 REACTOR is a name that ``twist --reactor`` knows, as ``epoll`` or ``ropewalk``; with ``@uvloop``
 behind it, the reactor runs in uvloop's event loop.
 """
 
+import os
 import resource
 import sys
+import tempfile
 
 from twisted.application.reactors import getReactorTypes, installReactor
 from twisted.python.reflect import namedModule
@@ -27,7 +31,7 @@ name, _, loop = sys.argv[1].partition("@")
 reactor = install(name, loop)
 
 from twisted.internet.interfaces import IPullProducer  # noqa: E402
-from twisted.internet.protocol import Factory, Protocol  # noqa: E402
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol  # noqa: E402
 from zope.interface import implementer  # noqa: E402
 
 CHUNK = b"x" * 65536
@@ -61,10 +65,49 @@ class Source(Protocol):
         pass
 
 
-MODES = {"echo": Echo, "sink": Sink, "source": Source}
+class UnixEcho(Protocol):
+    def dataReceived(self, data):
+        self.transport.write(data)
 
-factory = Factory.forProtocol(MODES[sys.argv[3] if len(sys.argv) > 3 else "echo"])
-factory.noisy = False
-port = reactor.listenTCP(int(sys.argv[2]), factory, backlog=1024, interface="127.0.0.1")
-print(f"listening on 127.0.0.1:{port.getHost().port}", flush=True)
+
+class UDPEcho(DatagramProtocol):
+    noisy = False
+
+    def datagramReceived(self, datagram, address):
+        self.transport.write(datagram, address)
+
+
+class UDPCount(DatagramProtocol):
+    """Counts datagrams, and answers ``?`` with their number."""
+
+    noisy = False
+    count = 0
+
+    def datagramReceived(self, datagram, address):
+        if datagram == b"?":
+            self.transport.write(str(self.count).encode(), address)
+        else:
+            self.count += 1
+
+
+def listen(mode, port):
+    """Serve in that mode; where the server is, for the client."""
+    if mode in DATAGRAMS:
+        port = reactor.listenUDP(port, DATAGRAMS[mode](), interface="127.0.0.1")
+        return f"udp:127.0.0.1:{port.getHost().port}"
+    factory = Factory.forProtocol(STREAMS[mode])
+    factory.noisy = False
+    if mode == "unix":
+        path = os.path.join(tempfile.mkdtemp(prefix="ropewalk-bench-"), "socket")
+        reactor.listenUNIX(path, factory, backlog=1024)
+        return f"unix:{path}"
+    port = reactor.listenTCP(port, factory, backlog=1024, interface="127.0.0.1")
+    return f"127.0.0.1:{port.getHost().port}"
+
+
+STREAMS = {"echo": Echo, "sink": Sink, "source": Source, "unix": UnixEcho}
+DATAGRAMS = {"udp": UDPEcho, "udp-count": UDPCount}
+
+where = listen(sys.argv[3] if len(sys.argv) > 3 else "echo", int(sys.argv[2]))
+print(f"listening on {where}", flush=True)
 reactor.run()

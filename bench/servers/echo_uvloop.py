@@ -1,11 +1,15 @@
-"""A server of asyncio protocols, without Twisted: echo_uvloop.py PORT [echo|sink|source].
+"""A server of asyncio protocols, without Twisted: echo_uvloop.py PORT MODE.
+
+MODE is echo (the default), sink, source, unix (echo at a path), udp (echo) or udp-count.
 
 It runs on uvloop; with the loop's name as third argument, ``asyncio``, on asyncio's own loop.
 """
 
 import asyncio
+import os
 import resource
 import sys
+import tempfile
 
 CHUNK = b"x" * 65536
 
@@ -45,20 +49,55 @@ class Source(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self.resume_writing)
 
 
-MODES = {"echo": Echo, "sink": Sink, "source": Source}
+class UDPEcho(asyncio.DatagramProtocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, addr):
+        self.transport.sendto(data, addr)
 
 
-async def main(port, protocol):
+class UDPCount(UDPEcho):
+    """Counts datagrams, and answers ``?`` with their number."""
+
+    count = 0
+
+    def datagram_received(self, data, addr):
+        if data == b"?":
+            self.transport.sendto(str(self.count).encode(), addr)
+        else:
+            self.count += 1
+
+
+async def listen(mode, port):
+    """Serve in that mode; where the server is, for the client."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(protocol, "127.0.0.1", port, backlog=1024)
-    print(f"listening on 127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    await server.serve_forever()
+    if mode in DATAGRAMS:
+        local = ("127.0.0.1", port)
+        transport, _ = await loop.create_datagram_endpoint(DATAGRAMS[mode], local_addr=local)
+        return f"udp:127.0.0.1:{transport.get_extra_info('sockname')[1]}"
+    if mode == "unix":
+        path = os.path.join(tempfile.mkdtemp(prefix="ropewalk-bench-"), "socket")
+        kept.append(await loop.create_unix_server(STREAMS[mode], path, backlog=1024))
+        return f"unix:{path}"
+    server = await loop.create_server(STREAMS[mode], "127.0.0.1", port, backlog=1024)
+    kept.append(server)
+    return f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+kept = []
+STREAMS = {"echo": Echo, "sink": Sink, "source": Source, "unix": Echo}
+DATAGRAMS = {"udp": UDPEcho, "udp-count": UDPCount}
+
+
+async def main(port, mode):
+    print(f"listening on {await listen(mode, port)}", flush=True)
+    await asyncio.get_running_loop().create_future()
 
 
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-protocol = MODES[sys.argv[2] if len(sys.argv) > 2 else "echo"]
-coroutine = main(int(sys.argv[1]), protocol)
+coroutine = main(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "echo")
 if len(sys.argv) > 3 and sys.argv[3] == "asyncio":
     asyncio.run(coroutine)
 else:

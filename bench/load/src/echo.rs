@@ -112,7 +112,7 @@ impl<'a> Load<'a> {
     }
 
     fn connect(&mut self, slot: usize, begun: Instant) -> Result<()> {
-        let socket = net::connect(self.options.server, self.connected)?;
+        let socket = net::connect(&self.options.server, self.connected)?;
         net::set_nonblocking(&socket)?;
         self.connected += 1;
         let data = epoll::EventData::new_u64(slot as u64);

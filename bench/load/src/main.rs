@@ -7,28 +7,33 @@
 
 mod bulk;
 mod echo;
+mod flood;
 mod net;
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::net::SocketAddrV4;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use net::Server;
+
 const USAGE: &str = "usage: load MODE ADDRESS [--connections N] [--size BYTES] [--seconds S] \
 [--megabytes M]
+
+ADDRESS is HOST:PORT of a TCP server, udp:HOST:PORT, or unix:PATH
 
 modes:
   echo      N connections, one message of SIZE bytes in flight on each, for S seconds
   connect   N times in parallel: connect, one echo of SIZE bytes, close; for S seconds
   send      M megabytes to a server that reads, on one connection
   receive   M megabytes from a server that sends, on one connection
-  idle      N connections held open, of which every 500th echoes one byte at the start";
+  idle      N connections held open, of which every 500th echoes one byte at the start
+  flood     datagrams of SIZE bytes from one socket to a server that counts them, for S seconds";
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 pub(crate) struct Options {
-    pub(crate) server: SocketAddrV4,
+    pub(crate) server: Server,
     pub(crate) connections: usize,
     pub(crate) size: usize,
     pub(crate) duration: Duration,
@@ -41,6 +46,8 @@ pub(crate) struct Outcome {
     pub(crate) operations: u64,
     pub(crate) bytes: u64,
     pub(crate) errors: u64,
+    /// Datagrams that did not arrive.
+    pub(crate) lost: u64,
     pub(crate) elapsed: Duration,
     pub(crate) latencies: Vec<u32>,
 }
@@ -49,11 +56,12 @@ impl Outcome {
     fn into_json(mut self) -> String {
         self.latencies.sort_unstable();
         format!(
-            "{{\"operations\": {}, \"bytes\": {}, \"errors\": {}, \"seconds\": {:.6}, \
-             \"p50_us\": {:.1}, \"p99_us\": {:.1}}}",
+            "{{\"operations\": {}, \"bytes\": {}, \"errors\": {}, \"lost\": {}, \
+             \"seconds\": {:.6}, \"p50_us\": {:.1}, \"p99_us\": {:.1}}}",
             self.operations,
             self.bytes,
             self.errors,
+            self.lost,
             self.elapsed.as_secs_f64(),
             self.percentile(50),
             self.percentile(99),
@@ -125,13 +133,19 @@ fn run() -> Result<()> {
             rendezvous(&outcome.into_json())?;
         }
         "send" | "receive" => {
-            let connection = net::connect(options.server, 0)?;
+            let connection = net::connect(&options.server, 0)?;
             rendezvous("ready")?;
             let outcome = bulk::run(&connection, options.bytes, mode == "send")?;
             rendezvous(&outcome.into_json())?;
         }
+        "flood" => {
+            let socket = net::connect(&options.server, 0)?;
+            rendezvous("ready")?;
+            let outcome = flood::run(&socket, options.size, options.duration)?;
+            rendezvous(&outcome.into_json())?;
+        }
         "idle" => {
-            let held = net::hold(options.server, options.connections)?;
+            let held = net::hold(&options.server, options.connections)?;
             rendezvous("ready")?;
             let outcome = Outcome {
                 operations: held.len() as u64,

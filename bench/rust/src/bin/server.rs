@@ -1,9 +1,12 @@
-//! A server on ropewalk: `server POLLER PORT [echo|sink|source]`.
+//! A server on ropewalk: `server POLLER PORT [echo|sink|source|udp|udp-count]`.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use ropewalk::{Factory, ListenOptions, NetAddr, Producer, ProducerKind, Protocol, Transport};
+use ropewalk::{
+    DatagramProtocol, DatagramTransport, Factory, ListenOptions, NetAddr, Producer, ProducerKind,
+    Protocol, Transport,
+};
 use ropewalk_bench::{Result, allow_many_files, reactor_from_arguments};
 
 struct Echo;
@@ -52,6 +55,28 @@ impl Producer for Chunk {
     }
 }
 
+struct DatagramEcho;
+
+impl DatagramProtocol for DatagramEcho {
+    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: SocketAddr) {
+        // Whoever cannot be answered is not waited for.
+        let _ = transport.send_to(data, from);
+    }
+}
+
+/// Counts datagrams, and answers `?` with their number.
+struct Count(u64);
+
+impl DatagramProtocol for Count {
+    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: SocketAddr) {
+        if data == b"?" {
+            let _ = transport.send_to(self.0.to_string().as_bytes(), from);
+        } else {
+            self.0 += 1;
+        }
+    }
+}
+
 fn main() -> Result<()> {
     allow_many_files()?;
     let reactor = reactor_from_arguments()?;
@@ -63,6 +88,19 @@ fn main() -> Result<()> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let options = ListenOptions::new().backlog(1024);
     let chunk: Rc<[u8]> = vec![b'x'; 65536].into();
+    match mode.as_str() {
+        "udp" => {
+            let transport = reactor.listen_udp(address, DatagramEcho)?;
+            println!("listening on udp:{}", transport.local_addr());
+            return Ok(reactor.run()?);
+        }
+        "udp-count" => {
+            let transport = reactor.listen_udp(address, Count(0))?;
+            println!("listening on udp:{}", transport.local_addr());
+            return Ok(reactor.run()?);
+        }
+        _ => {}
+    }
     let listening = match mode.as_str() {
         "echo" => reactor.listen_tcp_with(address, options, |_| Echo)?,
         "sink" => reactor.listen_tcp_with(address, options, |_| Sink)?,
