@@ -8,10 +8,12 @@ mod descriptors;
 mod events;
 mod host_fd;
 mod interest;
+pub mod lock_file;
 mod poller;
 mod registry;
 mod signal;
 pub mod socket;
+pub mod systemd;
 mod token;
 mod waker;
 

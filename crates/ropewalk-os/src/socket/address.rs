@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::mem::{MaybeUninit, offset_of, size_of};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -164,6 +165,9 @@ impl fmt::Debug for UnixAddr {
     }
 }
 
+/// getsockname(2) and getpeername(2).
+pub(super) type Ask = unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32;
+
 /// An address as system calls take and give it, in place.
 #[derive(Clone, Copy)]
 pub(super) struct RawAddress {
@@ -183,6 +187,19 @@ impl RawAddress {
         let mut raw = Self::EMPTY;
         raw.set(address);
         raw
+    }
+
+    /// What `call`, getsockname(2) or getpeername(2), tells of a socket.
+    pub(super) fn asked(fd: BorrowedFd<'_>, call: Ask) -> io::Result<Self> {
+        let mut raw = Self::EMPTY;
+        raw.length = Self::ROOM;
+        // SAFETY: both calls write at most as many bytes as the length says, which is how much
+        // room there is, and how many there were.
+        let result = unsafe { call(fd.as_raw_fd(), raw.pointer_mut(), &mut raw.length) };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(raw)
     }
 
     /// What an accept told.
@@ -213,16 +230,21 @@ impl RawAddress {
         }
     }
 
-    /// The address that a system call put here, if it is of a family known here.
-    pub(super) fn decode(&self) -> Option<Address> {
-        let length = (self.length as usize).min(size_of::<libc::sockaddr_storage>());
-        if length < size_of::<libc::sa_family_t>() + offset_of!(libc::sockaddr, sa_family) {
-            return None;
+    /// The system's number of the family; `AF_UNSPEC` when there is no address.
+    pub(super) fn family(&self) -> i32 {
+        if (self.length as usize) < FAMILY_END {
+            return libc::AF_UNSPEC;
         }
         // SAFETY: `storage` was zeroed to begin with, and only calls and `put` wrote to it: it is
         // initialized, and integers are valid whatever their bytes.
         let storage = unsafe { self.storage.assume_init_ref() };
-        match i32::from(storage.ss_family) {
+        i32::from(storage.ss_family)
+    }
+
+    /// The address that a system call put here, if it is of a family known here.
+    pub(super) fn decode(&self) -> Option<Address> {
+        let length = (self.length as usize).min(size_of::<libc::sockaddr_storage>());
+        match self.family() {
             libc::AF_INET if length >= size_of::<libc::sockaddr_in>() => {
                 // SAFETY: the storage is aligned for and larger than any address, see `put`.
                 Some(from_v4(unsafe { &*self.pointer().cast() }))
@@ -328,6 +350,9 @@ fn too_long(what: &str, length: usize) -> io::Error {
     );
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
+
+/// Where the family ends: behind the length that the BSDs begin with.
+const FAMILY_END: usize = offset_of!(libc::sockaddr, sa_family) + size_of::<libc::sa_family_t>();
 
 const PATH_OFFSET: usize = offset_of!(libc::sockaddr_un, sun_path);
 

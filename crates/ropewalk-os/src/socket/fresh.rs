@@ -46,6 +46,15 @@ pub(super) fn accept_any(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<So
     }
 }
 
+/// Gives a socket that somebody else made what those made here have.
+pub(super) fn prepare(fd: BorrowedFd<'_>) -> Result<()> {
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(fd, true)?;
+    #[cfg(target_vendor = "apple")]
+    rustix::net::sockopt::set_socket_nosigpipe(fd, true)?;
+    Ok(())
+}
+
 /// Linux and the BSDs: the flags are arguments, and no other thread ever sees a socket without
 /// them.
 #[cfg(not(target_vendor = "apple"))]

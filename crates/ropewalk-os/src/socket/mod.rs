@@ -3,6 +3,7 @@
 //! Everything made here is non-blocking and close-on-exec, and no send raises `SIGPIPE`.
 
 mod address;
+pub mod adopt;
 pub mod datagram;
 mod descriptors;
 mod fresh;

@@ -106,7 +106,7 @@ pub fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, UnixAddr)> {
 /// What getsockname(2) failed with; [`Unsupported`](io::ErrorKind::Unsupported) for a socket that
 /// is not a UNIX one.
 pub fn local_addr(fd: BorrowedFd<'_>) -> io::Result<UnixAddr> {
-    named(&asked(fd, libc::getsockname)?)
+    named(&RawAddress::asked(fd, libc::getsockname)?)
 }
 
 /// The peer's address.
@@ -115,7 +115,7 @@ pub fn local_addr(fd: BorrowedFd<'_>) -> io::Result<UnixAddr> {
 ///
 /// As [`local_addr`]; `ENOTCONN` when there is no connection.
 pub fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<UnixAddr> {
-    named(&asked(fd, libc::getpeername)?)
+    named(&RawAddress::asked(fd, libc::getpeername)?)
 }
 
 /// Who is at the other end of a stream: as it was when the peer connected, or began to listen.
@@ -193,18 +193,6 @@ mod credentials {
             gid,
         })
     }
-}
-
-type Ask = unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32;
-
-fn asked(fd: BorrowedFd<'_>, call: Ask) -> io::Result<RawAddress> {
-    let mut raw = RawAddress::EMPTY;
-    let mut length = RawAddress::ROOM;
-    // SAFETY: getsockname and getpeername write at most `length` bytes, and how many, which is how
-    // much room there is.
-    check(unsafe { call(fd.as_raw_fd(), raw.pointer_mut(), &mut length) })?;
-    raw.set_length(length);
-    Ok(raw)
 }
 
 /// The UNIX address in `raw`. Some systems tell the absence of a name by an empty address.
