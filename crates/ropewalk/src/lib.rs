@@ -72,8 +72,8 @@ pub use reactor::{
 pub use ropewalk_os::PollerKind;
 pub use transport::{
     Address, AddressFault, ConnectOptions, Connector, ConnectorState, DatagramProtocol,
-    DatagramTransport, Descriptor, Factory, ListenOptions, ListeningPort, NetAddr, PeerCredentials,
-    Producer, ProducerKind, Protocol, SendError, Transport, UdpOptions, UnixAddr,
+    DatagramTransport, Descriptor, Factory, Interface, ListenOptions, ListeningPort, NetAddr,
+    PeerCredentials, Producer, ProducerKind, Protocol, SendError, Transport, UdpOptions, UnixAddr,
     UnixConnectOptions, UnixListenOptions,
 };
 

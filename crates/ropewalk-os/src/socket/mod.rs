@@ -29,8 +29,8 @@ pub use options::{
 };
 pub use reserve::FdReserve;
 pub use udp::{
-    bind_to_device, broadcast, is_message_too_long, receive_buffer_size, send_buffer_size,
-    set_broadcast, set_receive_buffer_size, set_send_buffer_size, set_v6_only,
+    bind_to_device, broadcast, interface_index, is_message_too_long, receive_buffer_size,
+    send_buffer_size, set_broadcast, set_receive_buffer_size, set_send_buffer_size, set_v6_only,
 };
 
 /// How a connect began.

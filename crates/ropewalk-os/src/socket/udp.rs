@@ -1,5 +1,6 @@
 //! Options of UDP sockets, and what their sends fail with.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -122,6 +123,21 @@ fn bind_to(fd: BorrowedFd<'_>, name: &str) -> io::Result<()> {
 fn bind_to(_: BorrowedFd<'_>, _: &str) -> io::Result<()> {
     let text = "only Linux binds a socket to a network interface by its name";
     Err(io::Error::new(io::ErrorKind::Unsupported, text))
+}
+
+/// The index of the network interface of this name.
+///
+/// # Errors
+///
+/// What if_nametoindex(3) failed with: `ENODEV` or `ENXIO` when there is none;
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) for a name with a zero byte.
+pub fn interface_index(name: &str) -> io::Result<u32> {
+    let name = CString::new(name)?;
+    // SAFETY: the name ends with a zero byte and lives through the call.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
 }
 
 /// Whether a datagram is longer than the way to its receiver carries (`EMSGSIZE`).

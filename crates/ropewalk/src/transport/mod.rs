@@ -44,7 +44,9 @@ pub use net_addr::NetAddr;
 pub use options::{ConnectOptions, ListenOptions};
 pub use producer::{Producer, ProducerKind};
 pub use protocol::Protocol;
-pub use udp::{AddressFault, DatagramProtocol, DatagramTransport, SendError, UdpOptions};
+pub use udp::{
+    AddressFault, DatagramProtocol, DatagramTransport, Interface, SendError, UdpOptions,
+};
 pub use unix::{UnixAddr, UnixConnectOptions, UnixListenOptions};
 
 /// What the transports of one reactor share.

@@ -18,6 +18,7 @@
 mod error;
 mod handle;
 mod listen;
+mod multicast;
 mod options;
 mod pace;
 mod port;
@@ -30,6 +31,7 @@ use ropewalk_os::socket::datagram::ReceiveBatch;
 
 pub use error::{AddressFault, SendError};
 pub use handle::DatagramTransport;
+pub use multicast::Interface;
 pub use options::UdpOptions;
 pub use protocol::DatagramProtocol;
 
