@@ -93,8 +93,14 @@ def _exchanges(
     mode: str, connections: int, size: int, serve: str = "echo"
 ) -> Callable[[Server, Settings], Figures]:
     def run(server: Server, settings: Settings) -> Figures:
-        child, address = _serve(server, serve)
-        with child:
+        with ExitStack() as held:
+            if serve == "unix":
+                # A server that is killed leaves its socket behind.
+                directory = held.enter_context(TemporaryDirectory())
+                environment = server.environment | {"TMPDIR": directory}
+                server = replace(server, environment=environment)
+            child, address = _serve(server, serve)
+            held.enter_context(child)
             options = ["--connections", str(connections), "--size", str(size)]
             _settle(child, settings, mode, address, *options, "--seconds", "0.1")
             options += ["--seconds", str(settings.seconds)]

@@ -1,11 +1,11 @@
-//! A server on ropewalk: `server POLLER PORT [echo|sink|source|udp|udp-count]`.
+//! A server on ropewalk: `server POLLER PORT [echo|sink|source|unix|udp|udp-count]`.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use ropewalk::{
     DatagramProtocol, DatagramTransport, Factory, ListenOptions, NetAddr, Producer, ProducerKind,
-    Protocol, Transport,
+    Protocol, Transport, UnixListenOptions,
 };
 use ropewalk_bench::{Result, allow_many_files, reactor_from_arguments};
 
@@ -17,6 +17,14 @@ impl Protocol for Echo {
         let _ = transport.set_nodelay(true);
     }
 
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        transport.write(data);
+    }
+}
+
+struct UnixEcho;
+
+impl Protocol for UnixEcho {
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
         transport.write(data);
     }
@@ -97,6 +105,13 @@ fn main() -> Result<()> {
         "udp-count" => {
             let transport = reactor.listen_udp(address, Count(0))?;
             println!("listening on udp:{}", transport.local_addr());
+            return Ok(reactor.run()?);
+        }
+        "unix" => {
+            let path = std::env::temp_dir().join(format!("ropewalk-bench-{}", std::process::id()));
+            let options = UnixListenOptions::new().backlog(1024);
+            reactor.listen_unix_with(&*path, options, |_| UnixEcho)?;
+            println!("listening on unix:{}", path.display());
             return Ok(reactor.run()?);
         }
         _ => {}
