@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -170,6 +170,31 @@ fn echo_says_why_it_cannot_listen() {
         problem.contains("CannotListen") && problem.contains(&address),
         "{problem}"
     );
+}
+
+#[test]
+fn udp_echo_sends_datagrams_back_to_every_sender() {
+    let server = Server::start("udp_echo", &["127.0.0.1:0"]);
+    let clients = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let mut buffer = vec![0; 65_536];
+    for (client, length) in clients.iter().zip([0, 64, 65_507]) {
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let data = pattern(length);
+        client.send_to(&data, server.address).unwrap();
+        let (count, from) = client.recv_from(&mut buffer).unwrap();
+        assert!(buffer[..count] == data && from == server.address);
+    }
+    let mut socat = Command::new("socat");
+    socat.args(["-".to_owned(), format!("UDP:{}", server.address)]);
+    let piped = socat.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut socat = piped.spawn().unwrap();
+    let mut stdin = socat.stdin.take().unwrap();
+    stdin.write_all(b"from socat\n").unwrap();
+    let mut stdout = BufReader::new(socat.stdout.take().unwrap());
+    assert_eq!(read_line(&mut stdout), "from socat");
+    socat.kill().unwrap();
+    socat.wait().unwrap();
+    server.terminate();
 }
 
 /// Talks to a hosted server: through its reactor, through its host, and to the end.
