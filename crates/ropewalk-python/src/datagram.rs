@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) do_read: Slot,
     /// Received and not yet delivered, oldest first: the rest of a batch.
     pub(crate) waiting: RefCell<VecDeque<Arrival>>,
+    /// The turn in which the port delivered last.
+    pub(crate) delivered_in: Cell<u64>,
     pub(crate) family: Cell<Family>,
     /// `maxPacketSize`, if it is a size.
     pub(crate) packet_limit: Cell<Option<usize>>,

@@ -14,6 +14,9 @@ pub(crate) struct Shared {
     batch: Cell<Option<ReceiveBatch>>,
     /// Ports that deliver at the moment and have more to deliver, one entry for each delivery.
     unfinished: RefCell<Vec<Token>>,
+    /// The number of this turn, and of the last one there was.
+    turn: Cell<u64>,
+    last_turn: Cell<u64>,
 }
 
 impl Shared {
@@ -46,12 +49,25 @@ impl Shared {
         }
     }
 
-    /// Has a turn inside a protocol's callback deliver what waits behind that callback, as if it
-    /// were still in the socket.
-    pub(crate) fn request_unfinished(&self, request: impl Fn(Token)) {
+    /// Begins a turn, which may be inside a protocol's callback, and answers the turn around it.
+    ///
+    /// What waits behind that callback is requested, as if it were still in the socket.
+    pub(crate) fn enter_turn(&self, request: impl Fn(Token)) -> u64 {
         for token in self.unfinished.borrow().iter() {
             request(*token);
         }
+        self.last_turn.set(self.last_turn.get() + 1);
+        self.turn.replace(self.last_turn.get())
+    }
+
+    /// Goes back to the turn around this one.
+    pub(crate) fn leave_turn(&self, outer: u64) {
+        self.turn.set(outer);
+    }
+
+    /// The number of this turn.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn.get()
     }
 }
 

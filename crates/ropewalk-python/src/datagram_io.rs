@@ -42,6 +42,9 @@ impl Datagram {
     pub(crate) fn deliver<'py>(slf: &Bound<'py, Self>, readiness: Readiness) -> Verdict<'py> {
         let py = slf.py();
         let state = slf.get().state(py);
+        if Self::delivered_already(slf, state) {
+            return (None, false);
+        }
         let reading = state.flags.reading.get();
         if lost(readiness) && !Self::has_error(state, readiness) {
             return hang_up(py, reading);
@@ -51,6 +54,16 @@ impl Datagram {
             Ok(why) => (why, in_read),
             Err(error) => (Some(raised(py, error)), in_read),
         }
+    }
+
+    /// Whether this is the second event of a turn, where the rest of a batch was asked for and the
+    /// socket is readable as well. One is enough: what is left is asked for again.
+    fn delivered_already(slf: &Bound<'_, Self>, state: &State) -> bool {
+        let Ok(core) = Self::core(slf) else {
+            return false;
+        };
+        let turn = core.get().state(slf.py()).datagrams.turn();
+        state.delivered_in.replace(turn) == turn
     }
 
     /// Whether a read is to fetch an error. It is how a connected port hears that its peer is not

@@ -103,11 +103,10 @@ impl Core {
         let state = slf.get().state(py);
         let stack = twisted::context_stack(py)?.unbind();
         let outer = state.contexts.replace(Some(stack));
-        if outer.is_some() {
-            let request = |token| state.engine.request_ready(token, Readiness::READABLE);
-            state.datagrams.request_unfinished(request);
-        }
+        let request = |token| state.engine.request_ready(token, Readiness::READABLE);
+        let outer_turn = state.datagrams.enter_turn(request);
         let outcome = step(&PyHost::new(slf.clone().unbind()));
+        state.datagrams.leave_turn(outer_turn);
         *state.contexts.borrow_mut() = outer;
         if let Some(interrupt) = state.interrupt.borrow_mut().take() {
             return Err(interrupt);
