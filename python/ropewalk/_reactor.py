@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorDaemonize, IReacto
 from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import classImplements, implementer
 
-from ropewalk import _ropewalk, tcp, udp
+from ropewalk import _ropewalk, tcp, udp, unix
 from ropewalk._waker import Waker
 
 classImplements(_ropewalk.DelayedCall, IDelayedCall)
@@ -24,9 +24,9 @@ classImplements(_ropewalk.DelayedCall, IDelayedCall)
 
 @implementer(IReactorFDSet, IReactorDaemonize)
 class RopewalkReactor(PosixReactorBase):
-    """A Twisted reactor whose loop, timers, thread calls, TCP and UDP are native.
+    """A Twisted reactor whose loop, timers, thread calls, TCP, UDP and UNIX streams are native.
 
-    Triggers, the thread pool, resolvers, signals, processes, UNIX sockets and TLS are
+    Triggers, the thread pool, resolvers, signals, processes and TLS are
     Twisted's own, running on this reactor's descriptor set.
     """
 
@@ -163,19 +163,25 @@ class RopewalkReactor(PosixReactorBase):
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
         """See twisted.internet.interfaces.IReactorSocket.adoptStreamPort."""
-        if addressFamily not in _INTERNET:
-            return super().adoptStreamPort(fileDescriptor, addressFamily, factory)
-        listener = tcp.Port._fromListeningDescriptor(self, fileDescriptor, addressFamily, factory)
+        listener: tcp.Port
+        if addressFamily in _INTERNET:
+            listener = tcp.Port._fromListeningDescriptor(
+                self, fileDescriptor, addressFamily, factory
+            )
+        elif addressFamily == socket.AF_UNIX:
+            listener = unix.Port._fromListeningDescriptor(self, fileDescriptor, factory)
+        else:
+            raise error.UnsupportedAddressFamily(addressFamily)
         listener.startListening()
         return listener
 
     def adoptStreamConnection(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
         """See twisted.internet.interfaces.IReactorSocket.adoptStreamConnection."""
-        if addressFamily not in self._supportedAddressFamilies:
-            raise error.UnsupportedAddressFamily(addressFamily)
-        if addressFamily not in _INTERNET:
-            return super().adoptStreamConnection(fileDescriptor, addressFamily, factory)
-        return tcp.Server._fromConnectedSocket(fileDescriptor, addressFamily, factory, self)
+        if addressFamily in _INTERNET:
+            return tcp.Server._fromConnectedSocket(fileDescriptor, addressFamily, factory, self)
+        if addressFamily == socket.AF_UNIX:
+            return unix.Server._fromConnectedSocket(fileDescriptor, factory, self)
+        raise error.UnsupportedAddressFamily(addressFamily)
 
     def adoptDatagramPort(
         self, fileDescriptor: int, addressFamily: int, protocol: Any, maxPacketSize: int = 8192
@@ -218,6 +224,24 @@ class RopewalkReactor(PosixReactorBase):
         )
         listener.startListening()
         return listener
+
+    # IReactorUNIX
+
+    def listenUNIX(
+        self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
+    ) -> unix.Port:
+        """See twisted.internet.interfaces.IReactorUNIX.listenUNIX."""
+        listener = unix.Port(address, factory, backlog, mode, self, wantPID)
+        listener.startListening()
+        return listener
+
+    def connectUNIX(
+        self, address: Any, factory: Any, timeout: float = 30, checkPID: int = 0
+    ) -> unix.Connector:
+        """See twisted.internet.interfaces.IReactorUNIX.connectUNIX."""
+        connector = unix.Connector(address, factory, timeout, self, checkPID)
+        connector.connect()
+        return connector
 
 
 _INTERNET = (socket.AF_INET, socket.AF_INET6)

@@ -169,6 +169,8 @@ class Stream:
     TLS: bool
     doRead: Callable[[], object]
     doWrite: Callable[[], object]
+    _isUNIX: bool
+    _passesDescriptors: bool
 
     def __new__(cls, *_args: object, **_kwargs: object) -> Stream: ...
     @property

@@ -114,15 +114,16 @@ class Client(Connection, tcp.Client):
 class Port(tcp.Port):
     """A port that accepts natively and whose connections are native."""
 
-    transport = Server
+    transport = _nativeTransport = Server
 
     def doRead(self) -> None:
         """Accept what waits, up to a cap that follows the traffic."""
-        if self.transport is not Server or type(self.socket) is not socket.socket:
+        native = self._nativeTransport
+        if self.transport is not native or type(self.socket) is not socket.socket:
             # Somebody put a transport or a socket of their own in place.
             return super().doRead()
         try:
-            accepted, refused = _ropewalk.accept_connections(self, Server, self.numberAccepts)
+            accepted, refused = _ropewalk.accept_connections(self, native, self.numberAccepts)
             if refused:
                 # Twisted's loop meets the same refusal, and sheds connections or logs the reason.
                 super().doRead()

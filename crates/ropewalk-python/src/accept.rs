@@ -1,12 +1,15 @@
 //! The accept loop of a listening port.
 
+use std::ffi::OsStr;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple, PyType};
-use ropewalk::os::socket;
+use pyo3::types::{PyBytes, PyString, PyTuple, PyType};
+use ropewalk::os::socket::{self, Address, UnixAddr};
 
 use crate::sources::lend;
 use crate::stream::Stream;
@@ -28,9 +31,10 @@ pub(crate) fn accept_connections(
 ) -> PyResult<(usize, bool)> {
     let py = port.py();
     let fd = lend(port.call_method0(intern!(py, "fileno"))?.extract()?)?;
+    let unix = server.getattr(intern!(py, "_isUNIX"))?.is_truthy()?;
     let mut accepted = 0;
     while accepted < limit {
-        match socket::accept(fd) {
+        match accept(fd, unix) {
             Ok((connection, peer)) => {
                 accepted += 1;
                 welcome(port, server, connection, peer)?;
@@ -47,15 +51,27 @@ pub(crate) fn accept_connections(
     Ok((accepted, false))
 }
 
+/// Accepts one connection, of a UNIX socket or an internet one.
+fn accept(fd: BorrowedFd<'_>, unix: bool) -> io::Result<(OwnedFd, Address)> {
+    if unix {
+        socket::unix::accept(fd).map(|(connection, peer)| (connection, peer.into()))
+    } else {
+        socket::accept(fd).map(|(connection, peer)| (connection, peer.into()))
+    }
+}
+
 /// Builds the protocol and the transport of one accepted connection.
 fn welcome(
     port: &Bound<'_, PyAny>,
     server: &Bound<'_, PyType>,
-    connection: std::os::fd::OwnedFd,
-    peer: SocketAddr,
+    connection: OwnedFd,
+    peer: Address,
 ) -> PyResult<()> {
     let py = port.py();
-    let client = client_tuple(py, peer)?;
+    let client = match peer {
+        Address::Inet(peer) => client_tuple(py, peer)?.into_any(),
+        Address::Unix(peer) => client_name(py, &peer)?,
+    };
     let address = port.call_method1(intern!(py, "_buildAddr"), (&client,))?;
     let factory = port.getattr(intern!(py, "factory"))?;
     let protocol = factory.call_method1(intern!(py, "buildProtocol"), (address,))?;
@@ -94,4 +110,14 @@ fn client_tuple<'py>(py: Python<'py>, peer: SocketAddr) -> PyResult<Bound<'py, P
             (host, parts.1, parts.2, parts.3).into_pyobject(py)
         }
     }
+}
+
+/// The peer's name as `socket.accept` gives it: text for a path and where there is none, bytes for
+/// an abstract name.
+fn client_name<'py>(py: Python<'py>, peer: &UnixAddr) -> PyResult<Bound<'py, PyAny>> {
+    if peer.as_abstract_name().is_some() {
+        return Ok(PyBytes::new(py, peer.as_bytes()).into_any());
+    }
+    let path = OsStr::from_bytes(peer.as_bytes());
+    Ok(path.into_pyobject(py)?.into_any())
 }

@@ -24,6 +24,7 @@ mod pollers;
 mod sources;
 mod stream;
 mod stream_attributes;
+mod stream_descriptors;
 mod stream_io;
 mod turn;
 mod twisted;

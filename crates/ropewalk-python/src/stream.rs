@@ -76,6 +76,10 @@ pub(crate) struct Flags {
     pub(crate) class_reads: Cell<bool>,
     pub(crate) class_writes: Cell<bool>,
     class_logs: Cell<bool>,
+    /// Whether the class is one of UNIX streams, with whose data descriptors may come.
+    pub(crate) unix: Cell<bool>,
+    /// Whether descriptors wait to be sent.
+    pub(crate) passes_descriptors: Cell<bool>,
 }
 
 impl Stream {
@@ -275,6 +279,8 @@ impl Stream {
             .flags
             .class_logs
             .set(overridden(intern!(py, "logPrefix"))?);
+        let unix = class.getattr(intern!(py, "_isUNIX"))?;
+        state.flags.unix.set(unix.is_truthy()?);
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use crate::stream::{State, Stream};
 use crate::twisted;
 
 /// The most one turn sends from one stream, in bytes: Twisted's `SEND_LIMIT`.
-const SEND_LIMIT: usize = 128 * 1024;
+pub(crate) const SEND_LIMIT: usize = 128 * 1024;
 
 /// `ENOBUFS` on Linux, macOS and the BSDs in turn.
 const NO_BUFFERS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
@@ -29,7 +29,7 @@ const NO_BUFFERS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
 /// How many chunks one system call gathers.
 const GATHER: usize = 16;
 
-type Outcome<'py> = PyResult<Option<Bound<'py, PyAny>>>;
+pub(crate) type Outcome<'py> = PyResult<Option<Bound<'py, PyAny>>>;
 
 impl Stream {
     /// Delivers readiness: read, then write, as `_doReadOrWrite` of Twisted's poll-like reactors.
@@ -91,7 +91,8 @@ impl Stream {
         let engine = &core.get().state(py).engine;
         let mut buffer = engine.take_read_buffer();
         let limit = state.buffer_size.get().min(buffer.len());
-        let received = socket::recv(fd, &mut buffer[..limit]);
+        let mut descriptors = Vec::new();
+        let received = Self::receive(state, fd, &mut buffer[..limit], &mut descriptors);
         let data = match received {
             Ok(0) => None,
             Ok(length) => Some(PyBytes::new(py, &buffer[..length])),
@@ -104,6 +105,9 @@ impl Stream {
             }
         };
         engine.give_read_buffer(buffer);
+        if !descriptors.is_empty() {
+            Self::hand_over(slf, descriptors)?;
+        }
         let Some(data) = data else {
             let names = twisted::names(py)?;
             let reset = state.flags.peer_reset.get();
@@ -123,7 +127,19 @@ impl Stream {
     fn write_out<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
         let py = slf.py();
         let flags = &state.flags;
-        if flags.send_failed.get() || send(py, state).is_err() {
+        let failed = if flags.send_failed.get() {
+            true
+        } else if flags.passes_descriptors.get() {
+            match Self::pass_descriptors(slf, state)? {
+                Some(why) if !why.is(&twisted::names(py)?.connection_lost) => {
+                    return Ok(Some(why));
+                }
+                why => why.is_some(),
+            }
+        } else {
+            send(py, state).is_err()
+        };
+        if failed {
             let fd = lend(state.descriptor.current(py)?)?;
             if !flags.reading.get() || !socket::has_input(fd) || Self::python_reads(state) {
                 return Ok(Some(twisted::names(py)?.connection_lost.bind(py).clone()));
@@ -170,6 +186,11 @@ impl Stream {
         if !flags.writing.get() || Self::python_writes(state) {
             return;
         }
+        if flags.passes_descriptors.get() {
+            // To pass them may end the connection, which is for a dispatch to do.
+            request_ready(py, state);
+            return;
+        }
         let outcome = send(py, state);
         if let Err(error) = &outcome {
             flags.send_failed.set(true);
@@ -199,7 +220,8 @@ impl Stream {
     }
 
     /// Pauses a push producer while more than `bufferSize` bytes wait.
-    fn pause_if_full(py: Python<'_>, state: &State) -> PyResult<()> {
+    fn pause_if_full(slf: &Bound<'_, Self>, state: &State) -> PyResult<()> {
+        let py = slf.py();
         if !state.flags.streaming_producer.get() {
             return Ok(());
         }
@@ -211,7 +233,13 @@ impl Stream {
         let Some(producer) = producer else {
             return Ok(());
         };
-        if state.queue.borrow().len() > state.buffer_size.get() {
+        let full = if state.flags.passes_descriptors.get() {
+            slf.call_method0(intern!(py, "_isSendBufferFull"))?
+                .is_truthy()?
+        } else {
+            state.queue.borrow().len() > state.buffer_size.get()
+        };
+        if full {
             state.flags.producer_paused.set(true);
             producer.call_method0(py, intern!(py, "pauseProducing"))?;
         }
@@ -230,7 +258,7 @@ impl Stream {
             return Ok(());
         }
         Self::enqueue(state, data);
-        Self::pause_if_full(py, state)?;
+        Self::pause_if_full(slf, state)?;
         Self::set_writing(slf, true)
     }
 
@@ -250,7 +278,7 @@ impl Stream {
                 Self::enqueue(state, chunk);
             }
         }
-        Self::pause_if_full(py, state)?;
+        Self::pause_if_full(slf, state)?;
         Self::set_writing(slf, true)
     }
 }
@@ -318,8 +346,8 @@ impl Stream {
     }
 
     #[pyo3(name = "_maybePauseProducer")]
-    fn maybe_pause_producer(&self, py: Python<'_>) -> PyResult<()> {
-        Self::pause_if_full(py, self.state(py))
+    fn maybe_pause_producer(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::pause_if_full(slf, slf.get().state(slf.py()))
     }
 }
 
@@ -354,27 +382,34 @@ fn bytes_only<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, P
 
 /// Sends once what is queued, up to [`SEND_LIMIT`]. A full socket is no error.
 fn send(py: Python<'_>, state: &State) -> Result<(), PyErr> {
-    let mut queue = state.queue.borrow_mut();
+    let queue = state.queue.borrow();
     if queue.is_empty() {
         return Ok(());
     }
     let fd = lend(state.descriptor.current(py)?)?;
     let mut slices = [IoSlice::new(&[]); GATHER];
-    let sent = match queue.fill_slices(&mut slices, SEND_LIMIT) {
+    let sent_now = match queue.fill_slices(&mut slices, SEND_LIMIT) {
         1 => socket::send(fd, &slices[0]),
         count => socket::send_vectored(fd, &slices[..count]),
     };
-    let sent = match sent {
-        Ok(sent) => sent,
+    let count = match sent_now {
+        Ok(count) => count,
         Err(error) if would_block(&error) => 0,
         Err(error) => return Err(error.into()),
     };
+    drop(queue);
+    sent(state, count);
+    Ok(())
+}
+
+/// Forgets `count` bytes of what is queued: they are sent.
+pub(crate) fn sent(state: &State, count: usize) {
+    let mut queue = state.queue.borrow_mut();
     // Dropped when the queue is not borrowed: a subclass of `bytes` may run code when it goes.
     let mut released = Released::default();
-    queue.advance(sent, &mut |chunk| released.keep(chunk));
+    queue.advance(count, &mut |chunk| released.keep(chunk));
     drop(queue);
     drop(released);
-    Ok(())
 }
 
 /// Chunks that are sent; the usual single one needs no allocation.
