@@ -174,6 +174,10 @@ pub enum ConnectErrorKind {
     /// it.
     #[error("no such socket")]
     NotFound,
+    /// No living process holds the lock of the socket's path, as it has to be
+    /// ([`UnixConnectOptions::check_lock`](crate::UnixConnectOptions::check_lock)).
+    #[error("nobody holds the lock of the socket")]
+    NotLocked,
     /// There is no way to the network or the host (`ENETUNREACH`, `EHOSTUNREACH`).
     #[error("no route to the host")]
     NoRoute,

@@ -8,12 +8,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_os::socket::{self, ConnectStart, unix};
-use ropewalk_os::{Interest, Readiness, SourceFd, Token};
+use ropewalk_os::{Interest, Readiness, SourceFd, Token, lock_file};
 
-use super::NetAddr;
 use super::address::Target;
 use super::connector::{Client, ConnectorState};
 use super::stream::Socket;
+use super::{NetAddr, UnixAddr};
 use crate::engine::TimerId;
 use crate::error::{ConnectError, ConnectErrorKind, Disconnect, Error, Result};
 use crate::reactor::core::{Core, Source};
@@ -131,7 +131,12 @@ impl Client {
         let os = |error| ConnectError::with_source(ConnectErrorKind::Os, error);
         let address = match address {
             NetAddr::Ip(address) => *address,
-            NetAddr::Unix(_) => return unix::stream_socket().map_err(os),
+            NetAddr::Unix(address) => {
+                if self.options.check_lock {
+                    check_lock(address)?;
+                }
+                return unix::stream_socket().map_err(os);
+            }
         };
         let fd = socket::stream_socket(address).map_err(os)?;
         if let Some(bind) = self.options.bind {
@@ -292,6 +297,21 @@ impl Source for Client {
 
     fn orphaned(&self) {
         self.factory.abandon();
+    }
+}
+
+/// Whether a living process holds the lock of the path.
+fn check_lock(address: &UnixAddr) -> Result<(), ConnectError> {
+    let Some(path) = address.as_path() else {
+        return Ok(());
+    };
+    match lock_file::is_locked(&lock_file::lock_path(path)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ConnectError::new(ConnectErrorKind::NotLocked)),
+        Err(error) => Err(ConnectError::with_source(
+            ConnectErrorKind::NotLocked,
+            error,
+        )),
     }
 }
 

@@ -65,6 +65,8 @@ impl ListenOptions {
 pub struct ConnectOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) bind: Option<SocketAddr>,
+    /// Whether the lock of a UNIX socket's path has to be held.
+    pub(crate) check_lock: bool,
 }
 
 impl Default for ConnectOptions {
@@ -73,6 +75,7 @@ impl Default for ConnectOptions {
         Self {
             timeout: Some(Duration::from_secs(30)),
             bind: None,
+            check_lock: false,
         }
     }
 }

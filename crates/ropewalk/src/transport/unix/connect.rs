@@ -40,7 +40,11 @@ impl Reactor {
         factory: impl Factory,
     ) -> Result<Connector> {
         let destination = Address::unix(address.into());
-        let options = ConnectOptions::new().timeout(options.timeout);
-        Connector::start(&self.core, destination, options, Box::new(factory))
+        let attempts = ConnectOptions {
+            timeout: options.timeout,
+            bind: None,
+            check_lock: options.check_lock,
+        };
+        Connector::start(&self.core, destination, attempts, Box::new(factory))
     }
 }

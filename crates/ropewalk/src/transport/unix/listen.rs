@@ -18,7 +18,8 @@ impl Reactor {
     /// turn on; a closure that takes the peer's address will do.
     ///
     /// The path is made here and removed when the port is closed, unless it names something else by
-    /// then. One that exists is refused, even if nobody listens there. On Linux an empty name has the system choose an abstract one.
+    /// then. One that exists is refused; see [`UnixListenOptions::lock`] for how to recover what a
+    /// killed process left. On Linux an empty name has the system choose an abstract one.
     ///
     /// # Errors
     ///
@@ -60,7 +61,8 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// As [`listen_unix`](Self::listen_unix).
+    /// As [`listen_unix`](Self::listen_unix); with a lock,
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when a live process holds it.
     pub fn listen_unix_with(
         &self,
         address: impl Into<UnixAddr>,

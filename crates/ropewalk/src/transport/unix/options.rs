@@ -8,14 +8,16 @@ use std::time::Duration;
 pub struct UnixListenOptions {
     pub(super) backlog: i32,
     pub(super) mode: Option<u32>,
+    pub(super) lock: bool,
 }
 
 impl Default for UnixListenOptions {
-    /// A backlog of 50, and the mode that the process's umask leaves.
+    /// A backlog of 50, the mode that the process's umask leaves, and no lock.
     fn default() -> Self {
         Self {
             backlog: 50,
             mode: None,
+            lock: false,
         }
     }
 }
@@ -41,6 +43,14 @@ impl UnixListenOptions {
             ..self
         }
     }
+
+    /// Whether a lock beside the socket, the path with `.lock` appended, says which process
+    /// listens. What a killed process left, lock and socket, is then recovered, and
+    /// [`UnixConnectOptions::check_lock`] can tell that nobody is there. It is Twisted's `wantPID`,
+    /// and the same lock. An abstract name needs none, as it goes with its process.
+    pub fn lock(self, lock: bool) -> Self {
+        Self { lock, ..self }
+    }
 }
 
 /// How to connect to a UNIX socket; see
@@ -49,13 +59,15 @@ impl UnixListenOptions {
 #[must_use]
 pub struct UnixConnectOptions {
     pub(super) timeout: Option<Duration>,
+    pub(super) check_lock: bool,
 }
 
 impl Default for UnixConnectOptions {
-    /// A time limit of 30 seconds.
+    /// A time limit of 30 seconds, and no look at the lock.
     fn default() -> Self {
         Self {
             timeout: Some(Duration::from_secs(30)),
+            check_lock: false,
         }
     }
 }
@@ -70,6 +82,14 @@ impl UnixConnectOptions {
     pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         Self {
             timeout: timeout.into(),
+            ..self
         }
+    }
+
+    /// Whether to fail at once ([`NotLocked`](crate::ConnectErrorKind::NotLocked)) when no live
+    /// process holds the lock that [`UnixListenOptions::lock`] makes. It is Twisted's `checkPID`. An
+    /// abstract name has no lock, and is not checked.
+    pub fn check_lock(self, check_lock: bool) -> Self {
+        Self { check_lock, ..self }
     }
 }

@@ -3,9 +3,10 @@
 use std::fs::{self, Metadata, Permissions};
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use ropewalk_os::lock_file::{LockFile, lock_path};
 use ropewalk_os::socket::unix;
 
 use super::UnixListenOptions;
@@ -19,6 +20,8 @@ pub(in crate::transport) struct Place {
     /// The file's device and inode. The system keeps the inode while the socket is open, so that it
     /// cannot be another file's.
     identity: (u64, u64),
+    /// Released when the path is gone, or is not ours any more.
+    lock: Option<LockFile>,
 }
 
 impl Place {
@@ -30,10 +33,15 @@ impl Place {
         options: &UnixListenOptions,
     ) -> io::Result<Self> {
         let absolute = std::path::absolute(path)?;
+        let lock = match options.lock {
+            true => Some(acquire(&absolute)?),
+            false => None,
+        };
         unix::bind(fd, address)?;
         let place = Self {
             identity: identity(&fs::symlink_metadata(&absolute)?),
             path: absolute,
+            lock,
         };
         if let Some(mode) = options.mode {
             fs::set_permissions(&place.path, Permissions::from_mode(mode))?;
@@ -42,8 +50,21 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
+/// Takes the lock of `path`, and removes the socket that a killed holder has left there.
+fn acquire(path: &Path) -> io::Result<LockFile> {
+    let Some(lock) = LockFile::try_acquire(lock_path(path))? else {
+        let text = "another process holds the lock of the path";
+        return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
+    };
+    let left = fs::symlink_metadata(path);
+    if !lock.is_clean() && left.is_ok_and(|left| left.file_type().is_socket()) {
+        fs::remove_file(path)?;
+    }
+    Ok(lock)
+}
+
+impl Place {
+    fn remove(&self) {
         let found = fs::symlink_metadata(&self.path);
         if !found.is_ok_and(|found| identity(&found) == self.identity) {
             tracing::debug!(path = %self.path.display(), "the socket's path is gone already");
@@ -51,6 +72,15 @@ impl Drop for Place {
         }
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the socket's path");
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.remove();
+        if let Some(Err(error)) = self.lock.take().map(LockFile::release) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot release the socket's lock");
         }
     }
 }
