@@ -1,11 +1,15 @@
 //! Datagram sockets over IPv4 and IPv6, on the loopback.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[cfg(target_os = "linux")]
+mod seccomp;
+
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use ropewalk_os::socket::datagram::{self, Datagram, ReceiveBatch, SendBatch};
+use ropewalk_os::socket::unix::{self, UnixAddr};
 use ropewalk_os::socket::{self, Address};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -76,16 +80,58 @@ fn a_limit_leaves_the_rest_for_the_next_call() {
     assert_eq!(batch.received(), 0);
 }
 
-#[test]
-fn a_datagram_longer_than_its_room_is_told_to_be_cut() {
-    let ((near, _), (far, to)) = (bound(V4), bound(V4));
-    for data in [&b"too long"[..], b"fits"] {
-        datagram::send_to(near.as_fd(), data, &to.into()).unwrap();
+fn a_datagram_longer_than_its_room_is_told_to_be_cut(near: &OwnedFd, far: &OwnedFd, to: Address) {
+    for limit in [2, 1] {
+        for data in [&b"too long"[..], b"fits"] {
+            datagram::send_to(near.as_fd(), data, &to).unwrap();
+        }
+        let mut batch = ReceiveBatch::new(2, 4);
+        assert_eq!(batch.receive(far.as_fd(), limit).unwrap(), limit);
+        assert_eq!(batch.data(0), b"too ");
+        assert!(batch.is_truncated(0));
+        let last = limit - 1;
+        if last == 0 {
+            assert_eq!(batch.receive(far.as_fd(), limit).unwrap(), 1);
+        }
+        assert_eq!(batch.data(last), b"fits");
+        assert!(!batch.is_truncated(last));
     }
-    let mut batch = ReceiveBatch::new(2, 4);
-    assert_eq!(batch.receive(far.as_fd(), 2).unwrap(), 2);
-    assert_eq!([batch.data(0), batch.data(1)], [b"too ", b"fits"]);
-    assert!(batch.is_truncated(0) && !batch.is_truncated(1));
+}
+
+#[test]
+fn a_udp_datagram_longer_than_its_room_is_told_to_be_cut() {
+    let ((near, _), (far, to)) = (bound(V4), bound(V4));
+    a_datagram_longer_than_its_room_is_told_to_be_cut(&near, &far, to.into());
+}
+
+#[test]
+fn a_unix_datagram_longer_than_its_room_is_told_to_be_cut() {
+    let (near, far) = (
+        unix::datagram_socket().unwrap(),
+        unix::datagram_socket().unwrap(),
+    );
+    let path = std::env::temp_dir().join(format!("ropewalk-datagram-{}", std::process::id()));
+    let to = UnixAddr::from_path(&path).unwrap();
+    unix::bind(far.as_fd(), &to).unwrap();
+    a_datagram_longer_than_its_room_is_told_to_be_cut(&near, &far, to.into());
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// As on systems without calls for many datagrams.
+#[test]
+#[cfg(target_os = "linux")]
+fn batches_work_where_there_is_no_call_for_many() {
+    let thread = std::thread::spawn(|| {
+        seccomp::refuse(&[libc::SYS_recvmmsg, libc::SYS_sendmmsg], libc::ENOSYS);
+        datagrams_have_a_sender_and_a_length(V4);
+        datagrams_have_a_sender_and_a_length(V6);
+        a_limit_leaves_the_rest_for_the_next_call();
+        a_udp_datagram_longer_than_its_room_is_told_to_be_cut();
+        a_batch_is_sent_in_order_to_several();
+        the_datagram_that_cannot_be_sent_is_told_by_its_number();
+        a_closed_port_is_told_once_to_a_connected_socket();
+    });
+    thread.join().unwrap();
 }
 
 #[test]

@@ -62,15 +62,20 @@ impl Message {
 ///
 /// # Safety
 ///
-/// The slices and names that the messages point to are writable for their lengths.
+/// The messages were made by [`Message::receive_into`]; the slices and names that they point to are
+/// writable for their lengths.
 pub(super) unsafe fn receive(
     fd: BorrowedFd<'_>,
     messages: &mut [Message],
     flags: i32,
 ) -> io::Result<usize> {
-    // For one message, recvmmsg costs more than recvmsg.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    if messages.len() > 1 {
+    if let [message] = messages {
+        // SAFETY: the caller's promise.
+        return unsafe { receive_one(fd, message, flags) }.map(|()| 1);
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
         let received = retry(|| {
             // SAFETY: the messages have the layout of `mmsghdr`, see below; what they point to is
             // the caller's promise.
@@ -91,6 +96,38 @@ pub(super) unsafe fn receive(
     }
     // SAFETY: the caller's promise.
     unsafe { receive_one_by_one(fd, messages, flags) }
+}
+
+/// Receives into one message, by recvfrom: a header that the system reads and writes costs more than
+/// arguments do.
+///
+/// # Safety
+///
+/// As [`receive`].
+#[cfg(any(target_os = "linux", target_os = "android"))]
+unsafe fn receive_one(fd: BorrowedFd<'_>, message: &mut Message, flags: i32) -> io::Result<()> {
+    let header = &mut message.header;
+    // SAFETY: the caller's promise, and that `receive_into` was called: there is one slice.
+    let room = unsafe { *header.msg_iov };
+    let length = retry(|| {
+        // SAFETY: the room and the name are writable for their lengths: the caller's promise.
+        unsafe {
+            libc::recvfrom(
+                fd.as_raw_fd(),
+                room.iov_base,
+                room.iov_len,
+                // Has the length of the whole datagram answered, received or not.
+                flags | libc::MSG_TRUNC,
+                header.msg_name.cast(),
+                &mut header.msg_namelen,
+            )
+        }
+    })?;
+    if length > room.iov_len {
+        header.msg_flags |= libc::MSG_TRUNC;
+    }
+    message.length = length.min(room.iov_len) as libc::c_uint;
+    Ok(())
 }
 
 /// [`receive`] for systems without such a call, and for filters of system calls that refuse it. An

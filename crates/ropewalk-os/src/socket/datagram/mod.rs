@@ -3,6 +3,24 @@
 //! A datagram of no bytes is a datagram. No call here waits, even if somebody made the socket
 //! block, and no call allocates: batches keep their buffers and are used for one socket after the
 //! other.
+//!
+//! # Which call for how many
+//!
+//! Measured on Linux 6.18 over the loopback, datagrams of 64 bytes, nanoseconds per datagram to
+//! receive all that waits and to know that no more does:
+//!
+//! | datagrams at once | recvfrom until `EAGAIN` | recvmmsg of 16 | one recvfrom, no second |
+//! | --- | --- | --- | --- |
+//! | 1 | 1030, two calls | 1220, one call | 740 |
+//! | 2 | 840, three calls | 880, one call | |
+//! | 4 | 730, five calls | 670, one call | |
+//! | 16 | 670, 17 calls | 550, two calls | |
+//!
+//! So a call for many pays from three datagrams on, and saves a fifth in a flood. For one, it costs
+//! more than it saves: the system reads and writes its headers, and looks for a second datagram as
+//! another call would. Cheapest is one datagram and to trust the poller, which is level-triggered,
+//! with the rest. [`ReceiveBatch::receive`] therefore makes a recvfrom of a limit of 1. A transport
+//! asks for one while datagrams come singly, and for many once they do not.
 
 mod message;
 mod receive;
