@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from twisted.internet import udp as twisted_udp
 
 from ropewalk import _ropewalk, udp
-from support import REACTORS, assert_same, run_scenario
+from support import BASELINES, REACTORS, ROOT, assert_same, environment_of, run_scenario
 
 #: The reactor inside asyncio as well.
 ALL = [*REACTORS, "ropewalk-asyncio"]
@@ -51,6 +55,54 @@ def test_a_silenced_port_is_silent_and_a_refused_one_lives_on(reactor: str) -> N
         *[["connected", True], ["stopped", ["answer"]]],
     ]
     assert found["sockets_left"] == 0
+
+
+@contextmanager
+def name_server(reactor: str) -> Iterator[int]:
+    """The port of a name server of Twisted's on the named reactor."""
+    server = subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "programs" / "names.py"), reactor],
+        env=environment_of(reactor),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with server:
+        try:
+            assert server.stdout is not None
+            yield int(server.stdout.readline())
+        finally:
+            server.kill()
+
+
+def answers(reactor: str) -> str:
+    """What dig is told, sorted within each answer by itself."""
+    questions = [
+        *("www.example.com", "A", "www.example.com", "AAAA", "example.com", "NS"),
+        *("many.example.com", "TXT", "absent.example.com", "A", "example.com", "SOA"),
+    ]
+    with name_server(reactor) as port:
+        told = []
+        for way in ("+notcp", "+tcp"):
+            for name, kind in zip(questions[::2], questions[1::2], strict=True):
+                command = ["dig", "@127.0.0.1", "-p", str(port), way, "+tries=2", "+time=5"]
+                options = ["+noall", "+answer", "+authority", "+comments"]
+                found = subprocess.run(
+                    [*command, *options, name, kind], capture_output=True, text=True, timeout=30
+                )
+                assert found.returncode == 0, found.stdout + found.stderr
+                lines = [re.sub(r"id: \d+", "", line) for line in found.stdout.splitlines()]
+                told += sorted(lines)
+    return "\n".join(told)
+
+
+@pytest.mark.skipif(shutil.which("dig") is None, reason="needs dig")
+def test_dig_asks_a_name_server(reactor_name: str) -> None:
+    expected = answers(BASELINES[reactor_name])
+    assert "2001:db8::1" in expected
+    assert expected.count("NXDOMAIN") == 2
+    assert expected.count("TXT") == 2 * 200
+    assert answers(reactor_name) == expected
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
