@@ -16,7 +16,8 @@ use std::time::Duration;
 use ropewalk::{DatagramTransport, Disconnect, Error, Reactor, SendError, UdpOptions};
 use rustix::net::sockopt;
 use tcp_support::{over_every_poller, settle, until};
-use udp_support::{Recorder, has_ipv6, listen, listen_hooked, listen_with, peer, stop};
+use udp_support::{Recorder, has_ipv6, listen, listen_hooked, listen_with, peer, replace, stop};
+use variant::Variant;
 
 over_every_poller! {
     an_address_in_use_is_refused,
@@ -38,6 +39,8 @@ over_every_poller! {
     a_shutdown_closes_the_port,
     a_disconnection_within_a_callback_is_told_after_it,
     a_socket_shut_down_by_somebody_is_closed,
+    an_error_that_does_not_go_by_ends_the_port,
+    a_reactor_that_is_dropped_lets_go_of_its_ports,
 }
 
 fn refusal(result: ropewalk::Result<DatagramTransport>) -> io::ErrorKind {
@@ -351,4 +354,34 @@ fn a_socket_shut_down_by_somebody_is_closed(reactor: &Reactor) {
         .unwrap();
     until(reactor, "the end", || log.has("stopped"));
     assert!(matches!(log.reason(), Disconnect::Lost(_)));
+}
+
+fn an_error_that_does_not_go_by_ends_the_port(reactor: &Reactor) {
+    let (port, log) = listen(reactor);
+    let (input, output) = rustix::pipe::pipe().unwrap();
+    rustix::io::write(&output, b"no socket").unwrap();
+    port.with_fd(|fd| replace(fd, &input)).unwrap();
+    until(reactor, "the end", || log.has("stopped"));
+    assert!(matches!(log.reason(), Disconnect::Lost(_)));
+}
+
+fn a_reactor_that_is_dropped_lets_go_of_its_ports(_: &Reactor) {
+    let reactor = Variant::ANY.reactor();
+    // The protocol holds its transport, which holds the protocol.
+    let held = Rc::new(RefCell::new(None));
+    let hook_held = Rc::clone(&held);
+    let (port, log) = listen_hooked(&reactor, move |_, transport| {
+        *hook_held.borrow_mut() = transport.cloned();
+    });
+    let stopped = port.stop_listening();
+    drop(reactor);
+    assert!(!port.is_listening());
+    assert!(matches!(
+        port.send_to(b"x", port.local_addr()),
+        Err(SendError::Closed)
+    ));
+    assert!(matches!(stopped.try_take().unwrap(), Err(Error::Abandoned)));
+    assert!(port.stop_listening().is_ready());
+    assert_eq!(log.notices(), ["started"], "nobody is told");
+    assert_eq!((Rc::strong_count(&held), Rc::strong_count(&log)), (1, 1));
 }

@@ -7,9 +7,7 @@ mod tcp_support;
 mod udp_support;
 
 use std::cell::RefCell;
-use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,7 +15,7 @@ use std::time::Duration;
 use ropewalk::{AddressFault, DatagramTransport, Reactor, SendError, UdpOptions};
 use rustix::net::sockopt;
 use tcp_support::{over_every_poller, settle, until};
-use udp_support::{Log, has_ipv6, listen, listen_with, peer, receive, stop};
+use udp_support::{Log, has_ipv6, listen, listen_with, peer, receive, replace, stop};
 
 over_every_poller! {
     a_datagram_leaves_inside_the_call_that_sends_it,
@@ -32,6 +30,7 @@ over_every_poller! {
     a_notice_that_causes_another_lets_the_loop_go_on,
     what_waits_at_the_end_is_sent_or_told,
     a_paused_port_still_sends,
+    a_datagram_that_no_buffer_takes_is_given_up,
 }
 
 fn kind(error: &SendError) -> &'static str {
@@ -110,11 +109,12 @@ fn broadcasting_needs_the_option(reactor: &Reactor) {
         matches!(&refused, SendError::Denied { to, .. } if *to == everybody),
         "{refused}"
     );
-    let (recorder, _) = udp_support::Recorder::new();
+    assert!(!port.broadcast().unwrap());
+    port.set_broadcast(true).unwrap();
+    port.send_to(b"x", everybody).unwrap();
     let options = UdpOptions::new().broadcast(true);
-    let port = reactor
-        .listen_udp_with("0.0.0.0:0", options, recorder)
-        .unwrap();
+    let (port, _) = listen_with(reactor, options, |_, _| {});
+    assert!(port.broadcast().unwrap());
     port.send_to(b"x", everybody).unwrap();
 }
 
@@ -217,13 +217,6 @@ impl Slow {
     }
 }
 
-/// Makes the number of `fd` name what `by` names.
-fn replace(fd: BorrowedFd<'_>, by: &UnixDatagram) {
-    // SAFETY: the number is open, and is not closed when this value goes: it is never dropped.
-    let mut number = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) });
-    rustix::io::dup2(by, &mut number).unwrap();
-}
-
 fn a_full_buffer_queues_and_drains_in_order(reactor: &Reactor) {
     let slow = Slow::new(reactor, UdpOptions::new(), |_, _| {});
     let sent = slow.fill(20);
@@ -302,4 +295,25 @@ fn a_paused_port_still_sends(reactor: &Reactor) {
     let sent = slow.fill(5);
     assert_eq!(slow.drain(reactor), (0..sent).collect::<Vec<_>>());
     until(reactor, "the notice", || slow.log.has("drained"));
+}
+
+fn a_datagram_that_no_buffer_takes_is_given_up(reactor: &Reactor) {
+    if !cfg!(target_os = "linux") || !has_ipv6() {
+        return;
+    }
+    // The longest datagram has two fragments even on loopback, and both must fit into twice the
+    // buffer: ENOBUFS, although the socket is writable, whatever time passes.
+    let (recorder, log) = udp_support::Recorder::new();
+    let small = UdpOptions::new().send_buffer(5_000);
+    let port = reactor.listen_udp_with("[::1]:0", small, recorder).unwrap();
+    let client = udp_support::peer_on("[::1]:0");
+    let to = client.local_addr().unwrap();
+    port.send_to(&[0; 65_527], to).unwrap();
+    assert!(port.is_full());
+    port.send_to(b"next", to).unwrap();
+    assert_eq!(port.buffered_len(), 65_527 + 4);
+    until(reactor, "the notices", || log.has("drained"));
+    assert_eq!(log.notices(), ["started", "dropped", "drained"]);
+    assert_eq!(log.dropped.get(), 1);
+    assert_eq!(receive(&client).0, b"next");
 }

@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 
 use ropewalk::{DatagramProtocol, DatagramTransport, Disconnect, Reactor, UdpOptions};
@@ -170,6 +172,13 @@ pub(crate) fn stop(reactor: &Reactor, port: &DatagramTransport) {
     let stopped = port.stop_listening();
     until(reactor, "the port is closed", || stopped.is_ready());
     stopped.try_take().unwrap().unwrap();
+}
+
+/// Makes the number of `fd` name what `by` names, before a poller knows of it.
+pub(crate) fn replace(fd: BorrowedFd<'_>, by: impl AsFd) {
+    // SAFETY: the number is open, and is not closed when this value goes: it is never dropped.
+    let mut number = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) });
+    rustix::io::dup2(by, &mut number).unwrap();
 }
 
 /// Whether IPv6's loopback is there.

@@ -64,7 +64,8 @@ pub enum SendError {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AddressFault {
-    /// IPv4 for an IPv6 socket, or the other way round.
+    /// IPv4 for an IPv6 socket, or the other way round. An IPv6 socket for both families names IPv4
+    /// peers by mapped addresses (`::ffff:192.0.2.1`).
     #[error("of another family than the socket")]
     WrongFamily,
     /// Port 0, where nobody receives.

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
+use ropewalk_os::socket;
+
 use super::SendError;
 use super::port::Port;
 use crate::deferred::Deferred;
@@ -117,6 +119,24 @@ impl DatagramTransport {
     /// [`stopped`](crate::DatagramProtocol::stopped) panicked.
     pub fn stop_listening(&self) -> Deferred<()> {
         self.port.stop()
+    }
+
+    /// Whether datagrams may be sent to broadcast addresses (`SO_BROADCAST`).
+    ///
+    /// # Errors
+    ///
+    /// [`NotConnected`](io::ErrorKind::NotConnected) when the socket is closed.
+    pub fn broadcast(&self) -> io::Result<bool> {
+        self.with_fd(socket::broadcast)?
+    }
+
+    /// Says whether datagrams may be sent to broadcast addresses (`SO_BROADCAST`).
+    ///
+    /// # Errors
+    ///
+    /// As [`broadcast`](Self::broadcast).
+    pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
+        self.with_fd(|fd| socket::set_broadcast(fd, broadcast))?
     }
 
     /// Runs `use_fd` on the socket, for options this handle does not know. `use_fd` must not call

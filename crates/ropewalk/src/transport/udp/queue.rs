@@ -14,7 +14,7 @@ const FLUSH_BOUND: usize = 128 * 1024;
 
 /// How often the system may be out of buffers for one datagram before it is given up. Some are too
 /// long for the buffer whatever else is in it, and would hold up all behind them.
-const REFUSALS: u32 = 100;
+const REFUSALS: u32 = 30;
 
 /// Datagrams in the order they were sent, bounded.
 #[derive(Debug)]
