@@ -166,9 +166,12 @@ fn a_paused_port_hears_of_a_refusal_when_it_is_resumed(reactor: &Reactor) {
     let (port, log) = listen(reactor);
     port.connect(nobody()).unwrap();
     port.pause_receiving();
-    // The second send is told of the first one's refusal.
+    // The second send is told of the first one's refusal. The system forgets its own, so that it is
+    // not found out anew.
     port.send(b"anybody?").unwrap();
     port.send(b"anybody?").unwrap();
+    let forgotten = port.with_fd(|fd| rustix::net::sockopt::socket_error(fd));
+    assert!(forgotten.unwrap().unwrap().is_err());
     settle(reactor);
     assert_eq!(log.notices(), ["started"]);
     port.resume_receiving();

@@ -8,7 +8,7 @@ mod udp_support;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ropewalk::{DatagramTransport, Reactor, UdpOptions};
 use tcp_support::{over_every_poller, settle, until};
@@ -26,6 +26,7 @@ over_every_poller! {
     a_port_paused_within_a_batch_gets_the_rest_later,
     a_port_paused_and_resumed_in_one_callback_goes_on,
     a_nested_turn_waits_for_the_callback,
+    a_nested_turn_is_no_busy_loop,
     a_nested_turn_serves_other_ports,
     a_panic_is_reported_and_the_port_lives_on,
     a_datagram_over_the_option_is_not_handed_over,
@@ -218,6 +219,33 @@ fn a_nested_turn_waits_for_the_callback(reactor: &Reactor) {
     }
     until(reactor, "all datagrams", || log.received() == 60);
     assert_eq!(log.firsts(), (0..60).collect::<Vec<_>>());
+    inner.take();
+}
+
+fn a_nested_turn_is_no_busy_loop(reactor: &Reactor) {
+    let inner = slot(reactor);
+    let (hook_inner, waited) = (Rc::clone(&inner), Rc::new(Cell::new(false)));
+    let hook_waited = Rc::clone(&waited);
+    let (port, log) = listen_hooked(reactor, move |event, _| {
+        if event == "data" && !hook_waited.get() {
+            let reactor = hook_inner.borrow().clone().unwrap();
+            let (start, wait) = (Instant::now(), Duration::from_millis(20));
+            for _ in 0..4 {
+                reactor.turn(Some(wait)).unwrap();
+            }
+            assert!(
+                start.elapsed() >= wait,
+                "the datagrams behind are not asked for"
+            );
+            hook_waited.set(true);
+        }
+    });
+    let client = peer();
+    for _ in 0..3 {
+        client.send_to(b"x", port.local_addr()).unwrap();
+    }
+    until(reactor, "all datagrams", || log.received() == 3);
+    assert!(waited.get());
     inner.take();
 }
 
