@@ -37,6 +37,14 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A socket that was made elsewhere could not be taken over.
+    #[error("cannot adopt the socket: {source}")]
+    CannotAdopt {
+        /// Why not: [`InvalidInput`](io::ErrorKind::InvalidInput) for one of the wrong kind,
+        /// [`NotConnected`](io::ErrorKind::NotConnected), …
+        source: io::Error,
+    },
+
     /// Text that was to be an address is none.
     #[error("{text:?} is not an address; expected host:port")]
     InvalidAddress {

@@ -1,5 +1,6 @@
-//! A callback reactor with batteries: TCP, UDP, timers, threads, signals and name resolution on one
-//! single-threaded, level-triggered event loop, with its poller chosen at run time.
+//! A callback reactor with batteries: TCP, UDP, UNIX sockets, timers, threads, signals and name
+//! resolution on one single-threaded, level-triggered event loop, with its poller chosen at run
+//! time.
 //!
 //! ```no_run
 //! use ropewalk::{Protocol, Reactor, Transport};
@@ -28,7 +29,11 @@
 //! - [`Protocol`] handles one connection, a [`Factory`] (any closure that takes the peer's address)
 //!   makes protocols, a [`Transport`] sends, with flow control both ways.
 //! - [`ListeningPort`] and [`Connector`] are what [`Reactor::listen_tcp`] and
-//!   [`Reactor::connect_tcp`] give; [`Descriptor`] lets the loop watch anything else.
+//!   [`Reactor::connect_tcp`] give, and [`Reactor::listen_unix`] and [`Reactor::connect_unix`], whose
+//!   transports [pass descriptors](Transport::send_descriptor) too; [`Descriptor`] lets the loop
+//!   watch anything else.
+//! - Sockets made elsewhere are [adopted](Reactor::adopt_listener), those that [`systemd`] passes
+//!   among them.
 //! - [`DatagramProtocol`] handles the datagrams of a UDP socket ([`Reactor::listen_udp`]), and a
 //!   [`DatagramTransport`] sends them.
 //! - [`Deferred`] is a result that comes later: awaitable, and with callbacks.
@@ -61,6 +66,7 @@ pub mod engine;
 mod error;
 pub mod host;
 mod reactor;
+pub mod systemd;
 mod transport;
 
 pub use deferred::{Deferred, DeferredSender};

@@ -14,6 +14,7 @@
 
 mod accept;
 mod address;
+mod adopt;
 mod attempt;
 mod connector;
 mod factory;
