@@ -5,6 +5,7 @@ already, and a connected port whose peer is not there says so and lives on.
 """
 
 import socket
+import time
 
 from scenario import Scenario
 from twisted.internet.protocol import DatagramProtocol
@@ -48,6 +49,9 @@ async def pause(scenario, peer, how):
     peer.sendto(b"5", address)
     await scenario.sleep(0.05)
     scenario.record("still", protocol.received)
+    begun = time.process_time()
+    await scenario.sleep(1)
+    scenario.figures[f"cpu_seconds_{how}"] = time.process_time() - begun
     port.resumeProducing()
     await scenario.until(lambda: len(protocol.received) == 6)
     scenario.record("after", protocol.received)

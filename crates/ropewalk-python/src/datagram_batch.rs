@@ -12,7 +12,7 @@ use crate::datagram_addresses::Addresses;
 pub(crate) struct Shared {
     pub(crate) addresses: Addresses,
     batch: Cell<Option<ReceiveBatch>>,
-    /// Ports that deliver at the moment and have more to deliver, one entry for each delivery.
+    /// Ports that deliver at the moment and have more to deliver.
     unfinished: RefCell<Vec<Token>>,
     /// The number of this turn, and of the last one there was.
     turn: Cell<u64>,
@@ -36,16 +36,19 @@ impl Shared {
         self.batch.set(Some(batch));
     }
 
-    /// Notes that a port calls its protocol while more waits for it.
-    pub(crate) fn begin(&self, token: Token) {
-        self.unfinished.borrow_mut().push(token);
-    }
-
-    /// Ends what [`begin`](Self::begin) began. Greenlets end in any order.
-    pub(crate) fn end(&self, token: Token) {
+    /// Notes whether more waits behind the datagram that a port delivers now.
+    pub(crate) fn note_waiting(&self, token: Option<Token>, waits: bool) {
         let mut unfinished = self.unfinished.borrow_mut();
-        if let Some(index) = unfinished.iter().rposition(|other| *other == token) {
-            unfinished.remove(index);
+        if !waits && unfinished.is_empty() {
+            return;
+        }
+        let known = unfinished.iter().position(|other| Some(*other) == token);
+        match (known, token) {
+            (None, Some(token)) if waits => unfinished.push(token),
+            (Some(index), _) if !waits => {
+                unfinished.swap_remove(index);
+            }
+            _ => {}
         }
     }
 

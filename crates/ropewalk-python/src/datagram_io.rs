@@ -10,10 +10,11 @@ use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
-use ropewalk::os::{Readiness, Token, socket};
+use ropewalk::os::{Readiness, socket};
 
-use crate::datagram::{Arrival, Datagram, Family, State};
+use crate::datagram::{Datagram, Family, State};
 use crate::datagram_addresses;
+use crate::datagram_batch::Shared;
 use crate::host::{Verdict, hang_up, lost, raised, verdict};
 use crate::sources::lend;
 use crate::twisted;
@@ -119,11 +120,13 @@ impl Datagram {
         if !Self::is_native(state) || state.packet_limit.get().is_none() {
             return verdict(Self::inherited(slf, intern!(py, "doRead"), ())?);
         }
-        let mut begun = None;
-        let outcome = Self::read_all(slf, state, &mut begun);
-        if let Some(token) = begun {
-            Self::core(slf)?.get().state(py).datagrams.end(token);
-        }
+        let core = Self::core(slf)?;
+        let shared = &core.get().state(py).datagrams;
+        // A callback may stop the port, which then has no token or another one.
+        let token = state.token.get();
+        let note = |waits| shared.note_waiting(token, waits);
+        let outcome = Self::read_all(slf, state, shared, note);
+        note(false);
         // A pause, a limit or an exception left the rest for later.
         Self::request_rest(slf);
         outcome.map(|()| None)
@@ -131,7 +134,14 @@ impl Datagram {
 
     /// Delivers what waits, batch by batch. A port that is paused or closed meanwhile keeps the
     /// rest, or has none: it is as if that had not been received yet.
-    fn read_all(slf: &Bound<'_, Self>, state: &State, begun: &mut Option<Token>) -> PyResult<()> {
+    ///
+    /// `note` is told whether more waits behind the datagram that is delivered next.
+    fn read_all(
+        slf: &Bound<'_, Self>,
+        state: &State,
+        shared: &Shared,
+        note: impl Fn(bool),
+    ) -> PyResult<()> {
         let py = slf.py();
         let was_reading = state.flags.reading.get();
         let mut bytes = 0;
@@ -144,7 +154,7 @@ impl Datagram {
                 if !more {
                     return Ok(());
                 }
-                match Self::receive(slf, state)? {
+                match Self::receive(slf, state, shared)? {
                     Received::Some(maybe_more) => more = maybe_more,
                     Received::Nothing => return Ok(()),
                     Received::Refused => return Self::refused(slf, state),
@@ -154,9 +164,7 @@ impl Datagram {
             let Some((data, address)) = next else {
                 continue;
             };
-            if begun.is_none() && !state.waiting.borrow().is_empty() {
-                *begun = Self::begin(slf, state)?;
-            }
+            note(!state.waiting.borrow().is_empty());
             bytes += data.as_bytes(py).len();
             let delivered = Self::protocol_of(slf, state).and_then(|protocol| {
                 protocol.call_method1(intern!(py, "datagramReceived"), (data, address))
@@ -166,16 +174,6 @@ impl Datagram {
             }
         }
         Ok(())
-    }
-
-    /// Notes for turns inside the callback that more waits.
-    fn begin(slf: &Bound<'_, Self>, state: &State) -> PyResult<Option<Token>> {
-        let token = state.token.get();
-        if let Some(token) = token {
-            let core = Self::core(slf)?;
-            core.get().state(slf.py()).datagrams.begin(token);
-        }
-        Ok(token)
     }
 
     /// Whether `maxThroughput` allows for another datagram. Asked each time: closing sets it to -1.
@@ -188,36 +186,29 @@ impl Datagram {
     }
 
     /// Fetches a batch from the socket.
-    fn receive(slf: &Bound<'_, Self>, state: &State) -> PyResult<Received> {
+    fn receive(slf: &Bound<'_, Self>, state: &State, shared: &Shared) -> PyResult<Received> {
         let py = slf.py();
         let fd = lend(Self::current(slf)?)?;
         let limit = state.packet_limit.get().unwrap_or_default();
-        let core = Self::core(slf)?;
-        let shared = &core.get().state(py).datagrams;
         let mut batch = shared.take_batch(limit);
-        let outcome = batch.receive(fd, batch.datagrams());
-        let received = match outcome {
-            Ok(count) => {
-                let mut waiting = state.waiting.borrow_mut();
-                let arrivals = (0..count).map(|index| -> PyResult<Arrival> {
-                    let data = batch.data(index);
-                    let data = &data[..data.len().min(limit)];
-                    let address = shared.addresses.of(py, batch.sender(index))?;
-                    Ok((PyBytes::new(py, data).unbind(), address))
-                });
-                for arrival in arrivals {
-                    waiting.push_back(arrival?);
-                }
-                Received::Some(count == batch.datagrams())
-            }
+        let count = match batch.receive(fd, batch.datagrams()) {
+            Ok(count) => count,
             Err(error) => {
                 shared.give_batch(batch);
                 return Self::receive_failed(state, &error, py);
             }
         };
+        for index in 0..count {
+            let data = batch.data(index);
+            let data = PyBytes::new(py, &data[..data.len().min(limit)]).unbind();
+            let address = shared.addresses.of(py, batch.sender(index))?;
+            // Borrowed no longer than that: new objects may have the collector run anything.
+            state.waiting.borrow_mut().push_back((data, address));
+        }
+        let more = count == batch.datagrams();
         shared.give_batch(batch);
         state.flags.empty_error.set(false);
-        Ok(received)
+        Ok(Received::Some(more))
     }
 
     fn receive_failed(state: &State, error: &io::Error, py: Python<'_>) -> PyResult<Received> {
