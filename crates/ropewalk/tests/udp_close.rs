@@ -16,7 +16,9 @@ use std::time::Duration;
 use ropewalk::{DatagramTransport, Disconnect, Error, Reactor, SendError, UdpOptions};
 use rustix::net::sockopt;
 use tcp_support::{over_every_poller, settle, until};
-use udp_support::{Recorder, has_ipv6, listen, listen_hooked, listen_with, peer, replace, stop};
+use udp_support::{
+    Recorder, WANTED, has_ipv6, listen, listen_hooked, listen_with, peer, replace, stop,
+};
 use variant::Variant;
 
 over_every_poller! {
@@ -268,7 +270,7 @@ fn a_port_stopped_and_closed_in_a_nested_turn_is_told_after_its_callback(reactor
 fn a_panic_in_stopped_reaches_whoever_waits(reactor: &Reactor) {
     reactor.on_failure(|failure| assert_eq!(failure.during(), "a protocol's stopped"));
     let (port, _) = listen_hooked(reactor, |event, _| {
-        assert_ne!(event, "stopped", "as the test wants it");
+        assert_ne!(event, "stopped", "{WANTED}");
     });
     let stopped = port.stop_listening();
     until(reactor, "the end", || stopped.is_ready());
@@ -287,7 +289,7 @@ fn a_panic_in_started_is_reported(reactor: &Reactor) {
         hook_reported.set(true);
     });
     let (port, log) = listen_hooked(reactor, |event, _| {
-        assert_ne!(event, "started", "as the test wants it");
+        assert_ne!(event, "started", "{WANTED}");
     });
     assert!(reported.get());
     port.send_to(b"x", port.local_addr()).unwrap();

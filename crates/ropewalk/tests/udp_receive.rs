@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use ropewalk::{DatagramTransport, Reactor, UdpOptions};
 use tcp_support::{over_every_poller, settle, until};
-use udp_support::{has_ipv6, listen, listen_hooked, listen_with, peer, peer_on, receive};
+use udp_support::{WANTED, has_ipv6, listen, listen_hooked, listen_with, peer, peer_on, receive};
 
 over_every_poller! {
     a_datagram_arrives_whole_and_names_its_sender,
@@ -276,7 +276,7 @@ fn a_panic_is_reported_and_the_port_lives_on(reactor: &Reactor) {
         reported.set(reported.get() + 1);
     });
     let (port, log) = listen_hooked(reactor, |event, _| {
-        assert_ne!(event, "data", "as the test wants it");
+        assert_ne!(event, "data", "{WANTED}");
     });
     let client = peer();
     for _ in 0..40 {

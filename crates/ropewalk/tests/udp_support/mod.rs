@@ -5,7 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::thread;
 
 use ropewalk::{DatagramProtocol, DatagramTransport, Disconnect, Reactor, UdpOptions};
 
@@ -19,6 +21,19 @@ pub(crate) struct Log {
     pub(crate) dropped: Cell<usize>,
     pub(crate) reason: RefCell<Option<Disconnect>>,
     busy: Cell<bool>,
+    /// What went wrong in a callback, where the reactor catches panics.
+    fault: RefCell<Option<String>>,
+}
+
+/// In the message of a panic that is none of the test's faults.
+pub(crate) const WANTED: &str = "as the test wants it";
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let (Some(fault), false) = (self.fault.take(), thread::panicking()) {
+            panic!("in a callback: {fault}");
+        }
+    }
 }
 
 impl Log {
@@ -78,20 +93,21 @@ impl Recorder {
     }
 
     fn note(&mut self, event: &'static str, transport: Option<&DatagramTransport>) {
-        assert!(!self.log.busy.replace(true), "callbacks overlap");
-        let free = Free(Rc::clone(&self.log));
-        assert!(!self.log.has("stopped"), "{event} after the end");
-        self.log.events.borrow_mut().push(event);
-        (self.hook)(event, transport);
-        drop(free);
-    }
-}
-
-struct Free(Rc<Log>);
-
-impl Drop for Free {
-    fn drop(&mut self) {
-        self.0.busy.set(false);
+        let noted = catch_unwind(AssertUnwindSafe(|| {
+            assert!(!self.log.busy.replace(true), "callbacks overlap");
+            assert!(!self.log.has("stopped"), "{event} after the end");
+            self.log.events.borrow_mut().push(event);
+            (self.hook)(event, transport);
+        }));
+        self.log.busy.set(false);
+        if let Err(panic) = noted {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.unwrap_or_else(|| event.to_owned());
+            if !text.contains(WANTED) {
+                self.log.fault.replace(Some(text));
+            }
+            resume_unwind(panic);
+        }
     }
 }
 
