@@ -28,10 +28,16 @@ over_every_poller! {
     a_closed_port_joins_nothing,
 }
 
-const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 83, 7);
 const LO: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// Of this host only.
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0x5357, 7);
+
+/// A group of this process's own: on Linux, a port also receives from groups that others on the
+/// host are in.
+fn group() -> Ipv4Addr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(239, high, middle, low)
+}
 
 /// A port for everybody, on an address that datagrams to groups reach.
 fn listen(
@@ -53,7 +59,7 @@ fn sender(reactor: &Reactor) -> (DatagramTransport, Rc<Log>) {
 
 /// The group on the member's port.
 fn group_of(member: &DatagramTransport) -> SocketAddr {
-    (GROUP, member.local_addr().port()).into()
+    (group(), member.local_addr().port()).into()
 }
 
 fn loopback() -> Interface {
@@ -65,7 +71,7 @@ fn loopback() -> Interface {
 fn a_member_receives_what_is_sent_to_its_group(reactor: &Reactor) {
     let (member, log) = listen(reactor, "0.0.0.0:0");
     let (sender, _) = sender(reactor);
-    member.join_group(GROUP.into(), LO).unwrap();
+    member.join_group(group().into(), LO).unwrap();
     sender.send_to(b"all", group_of(&member)).unwrap();
     until(reactor, "a datagram", || log.received() == 1);
     let (data, from) = log.data.borrow()[0].clone();
@@ -105,18 +111,18 @@ fn a_member_receives_what_is_sent_to_its_group_over_ipv6(reactor: &Reactor) {
 fn who_left_receives_no_more(reactor: &Reactor) {
     let (member, log) = listen(reactor, "0.0.0.0:0");
     let (sender, _) = sender(reactor);
-    member.join_group(GROUP.into(), LO).unwrap();
+    member.join_group(group().into(), LO).unwrap();
     sender.send_to(b"1", group_of(&member)).unwrap();
     until(reactor, "a datagram", || log.received() == 1);
-    member.leave_group(GROUP.into(), LO).unwrap();
+    member.leave_group(group().into(), LO).unwrap();
     sender.send_to(b"2", group_of(&member)).unwrap();
     settle(reactor);
     // By index it is the same interface.
-    member.join_group(GROUP.into(), loopback()).unwrap();
+    member.join_group(group().into(), loopback()).unwrap();
     sender.send_to(b"3", group_of(&member)).unwrap();
     until(reactor, "a datagram", || log.received() == 2);
     assert_eq!(log.firsts(), *b"13");
-    member.leave_group(GROUP.into(), loopback()).unwrap();
+    member.leave_group(group().into(), loopback()).unwrap();
 }
 
 fn all_members_on_one_port_receive(reactor: &Reactor) {
@@ -124,7 +130,7 @@ fn all_members_on_one_port_receive(reactor: &Reactor) {
     let (second, second_log) = listen(reactor, ("0.0.0.0", first.local_addr().port()));
     let (sender, _) = sender(reactor);
     for member in [&first, &second] {
-        member.join_group(GROUP.into(), LO).unwrap();
+        member.join_group(group().into(), LO).unwrap();
     }
     for number in 0..30 {
         sender.send_to(&[number], group_of(&first)).unwrap();
@@ -144,7 +150,7 @@ fn a_sender_need_not_hear_itself(reactor: &Reactor) {
     // there is one. With no hops nothing leaves this host.
     member.set_multicast_hops(0).unwrap();
     assert!(member.multicast_loop().unwrap());
-    let joined = member.join_group(GROUP.into(), Interface::Any);
+    let joined = member.join_group(group().into(), Interface::Any);
     if joined.is_err() || member.send_to(b"1", group_of(&member)).is_err() {
         eprintln!("skipped: no interface but loopback has a way to groups");
         return;
@@ -194,8 +200,8 @@ fn hops_loop_and_interface_are_told_over_ipv6(reactor: &Reactor) {
 
 fn joining_twice_and_leaving_without_joining_are_refused(reactor: &Reactor) {
     let (port, _) = listen(reactor, "0.0.0.0:0");
-    port.join_group(GROUP.into(), LO).unwrap();
-    let twice = port.join_group(GROUP.into(), LO).unwrap_err();
+    port.join_group(group().into(), LO).unwrap();
+    let twice = port.join_group(group().into(), LO).unwrap_err();
     assert_eq!(twice.kind(), io::ErrorKind::AddrInUse);
     let other = IpAddr::from(Ipv4Addr::new(239, 255, 83, 8));
     let stranger = port.leave_group(other, LO).unwrap_err();
@@ -218,8 +224,8 @@ fn what_is_no_group_is_refused(reactor: &Reactor) {
 fn an_interface_that_is_not_there_is_refused(reactor: &Reactor) {
     let (port, _) = listen(reactor, "0.0.0.0:0");
     let nowhere = Ipv4Addr::new(192, 0, 2, 77);
-    port.join_group(GROUP.into(), nowhere).unwrap_err();
-    port.join_group(GROUP.into(), Interface::Index(99_999))
+    port.join_group(group().into(), nowhere).unwrap_err();
+    port.join_group(group().into(), Interface::Index(99_999))
         .unwrap_err();
     port.set_multicast_interface(nowhere).unwrap_err();
     port.set_multicast_interface(Interface::Index(99_999))
@@ -232,8 +238,8 @@ fn a_closed_port_joins_nothing(reactor: &Reactor) {
     let (port, _) = listen(reactor, "0.0.0.0:0");
     stop(reactor, &port);
     for refused in [
-        port.join_group(GROUP.into(), LO),
-        port.leave_group(GROUP.into(), LO),
+        port.join_group(group().into(), LO),
+        port.leave_group(group().into(), LO),
         port.set_multicast_hops(1),
         port.set_multicast_loop(true),
         port.set_multicast_interface(LO),
