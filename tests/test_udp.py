@@ -1,4 +1,4 @@
-"""UDP ports of ropewalk's reactors: native, and like Twisted's but where they promise more."""
+"""Datagram ports of ropewalk's reactors: native, and like Twisted's or with more to promise."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from twisted.internet import udp as twisted_udp
+from twisted.internet import unix as twisted_unix
 
-from ropewalk import _ropewalk, udp
+from ropewalk import _ropewalk, udp, unix
 from support import BASELINES, REACTORS, ROOT, assert_same, environment_of, run_scenario
 
 #: The reactor inside asyncio as well.
@@ -29,6 +30,9 @@ def test_ports_are_native_and_twisteds() -> None:
         assert issubclass(ours, theirs)
         assert ours.write is _ropewalk.Datagram.write
         assert ours.doRead is _ropewalk.Datagram.doRead
+    assert issubclass(unix.DatagramPort, _ropewalk.Datagram)
+    assert issubclass(unix.DatagramPort, twisted_unix.DatagramPort)
+    assert unix.DatagramPort.doRead is _ropewalk.Datagram.doRead
 
 
 @pytest.mark.parametrize("reactor", ALL)
@@ -39,6 +43,11 @@ def test_misuse_ends_as_on_twisteds_reactor(reactor: str) -> None:
 @pytest.mark.parametrize("reactor", ALL)
 def test_datagrams_arrive_as_on_twisteds_reactor(reactor: str) -> None:
     assert_same("udp_delivery", reactor, *(["polled"] if reactor in REACTORS else []))
+
+
+@pytest.mark.parametrize("reactor", ALL)
+def test_unix_datagrams_arrive_as_on_twisteds_reactor(reactor: str) -> None:
+    assert_same("unix_datagrams", reactor)
 
 
 @pytest.mark.parametrize("reactor", ALL)

@@ -235,6 +235,14 @@ class RopewalkReactor(PosixReactorBase):
         listener.startListening()
         return listener
 
+    def listenUNIXDatagram(
+        self, address: Any, protocol: Any, maxPacketSize: int = 8192, mode: int = 0o666
+    ) -> unix.DatagramPort:
+        """See twisted.internet.interfaces.IReactorUNIXDatagram.listenUNIXDatagram."""
+        listener = unix.DatagramPort(address, protocol, maxPacketSize, mode, self)
+        listener.startListening()
+        return listener
+
     def connectUNIX(
         self, address: Any, factory: Any, timeout: float = 30, checkPID: int = 0
     ) -> unix.Connector:

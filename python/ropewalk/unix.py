@@ -13,9 +13,9 @@ from typing import Any
 from twisted.internet import interfaces, unix
 from twisted.internet.abstract import FileDescriptor
 
-from ropewalk import tcp
+from ropewalk import _ropewalk, tcp
 
-__all__ = ["Client", "Connector", "Port", "Server"]
+__all__ = ["Client", "Connector", "DatagramPort", "Port", "Server"]
 
 
 class _Descriptors:
@@ -86,6 +86,13 @@ class Port(tcp.Port, unix.Port):
     transport = _nativeTransport = Server
 
     __init__ = unix.Port.__init__
+
+
+class DatagramPort(_ropewalk.Datagram, unix.DatagramPort):
+    """A port that receives natively. Sending, and ports with one peer, are Twisted's."""
+
+    # The native one is for internet addresses.
+    write = unix.DatagramPort.write  # type: ignore[assignment]
 
 
 class Connector(unix.Connector):
