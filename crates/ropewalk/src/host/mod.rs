@@ -18,8 +18,8 @@
 //!   to make. It is level-triggered: a host that watches edges (tokio does) asks `poll(2)` before
 //!   it believes that nothing is left.
 //! - What the rest of the program asks of the reactor *between* turns, a write or a
-//!   [`call_later`](Reactor::call_later) from one of the host's own callbacks, makes it readable
-//!   too. The host need not know.
+//!   [`call_later`](crate::Reactor::call_later) from one of the host's own callbacks, makes it
+//!   readable too. The host need not know.
 //! - An idle reactor is never readable and has no deadline but those of its delayed calls: it costs
 //!   its host no wake-up.
 //! - One turn does a bounded amount of work. What is left is due at once

@@ -73,7 +73,7 @@ impl Address {
         })
     }
 
-    /// For a connector over UNIX sockets: nothing that a program gives as an `Address` becomes this.
+    /// For a connector over UNIX sockets: no `Address` of a program becomes this.
     pub(super) fn unix(address: UnixAddr) -> Self {
         Self {
             kind: Kind::Unix(address),

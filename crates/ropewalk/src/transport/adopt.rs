@@ -14,21 +14,21 @@ use crate::reactor::Reactor;
 
 /// Adopting sockets.
 ///
-/// What is adopted is made non-blocking, which all descriptors of the same socket notice: those that
-/// were duplicated, passed or inherited. To keep a descriptor of one's own, adopt a duplicate
+/// What is adopted is made non-blocking, which all descriptors of the same socket notice: those
+/// that were duplicated, passed or inherited. To keep a descriptor of one's own, adopt a duplicate
 /// (`try_clone`).
 impl Reactor {
     /// Accepts connections on a TCP or UNIX socket that listens already: one of `std::net` or
     /// `std::os::unix::net`, one that was inherited (see [`systemd`](crate::systemd)) or received.
     ///
-    /// Closing the port closes `listener`, and nothing else: where a duplicate lives on, connections
-    /// can still be made, and wait for whoever accepts there. The path of a UNIX socket is left
+    /// Closing the port closes `listener`, and nothing else: where a duplicate lives on,
+    /// connections can still be made, and wait for whoever accepts there. The path of a UNIX socket is left
     /// alone, as is what made it.
     ///
     /// # Errors
     ///
-    /// [`Error::CannotAdopt`]: not a socket, not a stream socket of these families, or one that does
-    /// not listen ([`InvalidInput`](io::ErrorKind::InvalidInput)). The descriptor is closed.
+    /// [`Error::CannotAdopt`]: not a socket, not a stream socket of these families, or one that
+    /// does not listen ([`InvalidInput`](io::ErrorKind::InvalidInput)). The descriptor is closed.
     ///
     /// # Examples
     ///

@@ -37,8 +37,8 @@ pub trait Protocol: 'static {
     /// The peer sent `data`, at most 64 KiB of it. The bytes are borrowed: keep a copy.
     fn data_received(&mut self, transport: &Transport, data: &[u8]);
 
-    /// The peer passed `descriptor`, which belongs to the protocol now: one call for each, before the
-    /// data that they came with. Only on UNIX streams.
+    /// The peer passed `descriptor`, which belongs to the protocol now: one call for each, before
+    /// the data that they came with. Only on UNIX streams.
     ///
     /// Unless this is implemented, it is closed, and the log says so.
     fn descriptor_received(&mut self, transport: &Transport, descriptor: OwnedFd) {

@@ -12,8 +12,8 @@ use ropewalk_os::socket::unix;
 /// The address of a UNIX socket: a path, a name in Linux's abstract namespace, or none. Clones
 /// share the name.
 ///
-/// Whatever takes one takes `impl Into<UnixAddr>`: a path or text. Text that begins with a zero byte
-/// is an abstract name, as in Python and in the system itself. An address that the system does not
+/// Whatever takes one takes `impl Into<UnixAddr>`: a path or text. Text that begins with a zero
+/// byte is an abstract name, as in Python and in the system itself. An address that the system does not
 /// take, one that is too long for instance, is told apart when it is used.
 ///
 /// # Examples

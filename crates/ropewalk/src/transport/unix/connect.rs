@@ -17,8 +17,8 @@ impl Reactor {
     /// # Errors
     ///
     /// [`Error::Misuse`](crate::Error::Misuse) when the reactor is gone. All else is told to
-    /// [`Factory::connection_failed`]: [`NotFound`](crate::ConnectErrorKind::NotFound) where no such
-    /// path is, [`Refused`](crate::ConnectErrorKind::Refused) where nobody listens any more.
+    /// [`Factory::connection_failed`]: [`NotFound`](crate::ConnectErrorKind::NotFound) where no
+    /// such path is, [`Refused`](crate::ConnectErrorKind::Refused) where nobody listens any more.
     pub fn connect_unix(
         &self,
         address: impl Into<UnixAddr>,

@@ -87,8 +87,8 @@ impl UnixConnectOptions {
     }
 
     /// Whether to fail at once ([`NotLocked`](crate::ConnectErrorKind::NotLocked)) when no live
-    /// process holds the lock that [`UnixListenOptions::lock`] makes. It is Twisted's `checkPID`. An
-    /// abstract name has no lock, and is not checked.
+    /// process holds the lock that [`UnixListenOptions::lock`] makes. It is Twisted's `checkPID`.
+    /// An abstract name has no lock, and is not checked.
     pub fn check_lock(self, check_lock: bool) -> Self {
         Self { check_lock, ..self }
     }

@@ -11,8 +11,8 @@ use ropewalk_os::socket::unix;
 
 use super::UnixListenOptions;
 
-/// The path that a socket was bound to. Dropped, it removes the path, unless that is somebody else's
-/// by now; it has to be dropped before the socket is closed.
+/// The path that a socket was bound to. Dropped, it removes the path, unless that is somebody
+/// else's by now; it has to be dropped before the socket is closed.
 #[derive(Debug)]
 pub(in crate::transport) struct Place {
     /// Absolute, for the process may change its directory.
