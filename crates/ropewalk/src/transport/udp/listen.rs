@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
+use ropewalk_os::socket::adopt::{self, Family, Kind};
 use ropewalk_os::socket::{self, datagram};
 
-use super::port::Port;
+use super::port::{Port, Socket};
 use super::queue::Queue;
 use super::{DatagramProtocol, DatagramTransport, UdpOptions};
 use crate::error::{Error, Result};
@@ -79,17 +80,76 @@ impl Reactor {
         };
         let fd = bound(addr, &options).map_err(cannot_listen)?;
         let local = socket::local_addr(fd.as_fd()).map_err(cannot_listen)?;
-        let longest = options.max_datagram.min(longest(local));
-        let queue = Queue::new(options.queue_bound);
-        let protocol = Box::new(protocol);
-        Ok(Port::open(
-            &self.core,
+        let socket = Socket {
             fd,
             local,
-            (longest, queue),
-            protocol,
-        ))
+            peer: None,
+            longest: options.max_datagram.min(longest(local)),
+            queue: Queue::new(options.queue_bound),
+        };
+        Ok(Port::open(&self.core, socket, Box::new(protocol)))
     }
+
+    /// Listens for datagrams on a UDP socket that is open already: one of `std::net`, one that was
+    /// inherited (see [`systemd`](crate::systemd)) or received. A connected one stays so
+    /// ([`DatagramTransport::peer_addr`]).
+    ///
+    /// It is made non-blocking, which all descriptors of the same socket notice. Closing the
+    /// transport closes `socket`, and nothing else: where a duplicate lives on, datagrams arrive.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CannotAdopt`]: not a UDP socket ([`InvalidInput`](io::ErrorKind::InvalidInput)).
+    /// The descriptor is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::net::{SocketAddr, UdpSocket};
+    /// use ropewalk::{DatagramProtocol, DatagramTransport, Reactor};
+    ///
+    /// struct Sink;
+    ///
+    /// impl DatagramProtocol for Sink {
+    ///     fn datagram_received(&mut self, _: &DatagramTransport, _: &[u8], _: SocketAddr) {}
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let reactor = Reactor::new()?;
+    /// let socket = UdpSocket::bind("127.0.0.1:0")?;
+    /// let address = socket.local_addr()?;
+    /// assert_eq!(reactor.adopt_udp(socket, Sink)?.local_addr(), address);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn adopt_udp(
+        &self,
+        socket: impl Into<OwnedFd>,
+        protocol: impl DatagramProtocol,
+    ) -> Result<DatagramTransport> {
+        let adopted = adopted(socket.into());
+        let socket = adopted.map_err(|source| Error::CannotAdopt { source })?;
+        Ok(Port::open(&self.core, socket, Box::new(protocol)))
+    }
+}
+
+/// A socket that somebody else made, with the usual options.
+fn adopted(fd: OwnedFd) -> io::Result<Socket> {
+    let (family, kind) = adopt::family_and_type(fd.as_fd())?;
+    if kind != Kind::Datagram || !matches!(family, Family::Inet | Family::Inet6) {
+        let text = "the socket is not a UDP socket";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    adopt::prepare(fd.as_fd())?;
+    let local = socket::local_addr(fd.as_fd())?;
+    let options = UdpOptions::new();
+    Ok(Socket {
+        local,
+        peer: socket::peer_addr(fd.as_fd()).ok(),
+        longest: options.max_datagram.min(longest(local)),
+        queue: Queue::new(options.queue_bound),
+        fd,
+    })
 }
 
 /// A socket with its options, bound to `addr`.

@@ -66,35 +66,46 @@ pub(super) struct Owed {
     stopped: Cell<Option<Disconnect>>,
 }
 
+/// A socket that a port is to serve.
+pub(super) struct Socket {
+    pub(super) fd: OwnedFd,
+    pub(super) local: SocketAddr,
+    /// Whom it is connected to, if it is.
+    pub(super) peer: Option<SocketAddr>,
+    /// The longest datagram it is to receive.
+    pub(super) longest: usize,
+    /// What waits to be sent.
+    pub(super) queue: Queue,
+}
+
 impl Port {
     /// Starts to serve the bound socket `fd`, and tells `protocol` so.
     pub(super) fn open(
         core: &Rc<Core>,
-        fd: OwnedFd,
-        local: SocketAddr,
-        (longest, queue): (usize, Queue),
+        socket: Socket,
         protocol: Box<dyn DatagramProtocol>,
     ) -> DatagramTransport {
+        let local = socket.local;
         let port = Rc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             core: Rc::downgrade(core),
             token: Cell::new(None),
             local: Cell::new(local),
-            peer: Cell::new(None),
-            longest,
+            peer: Cell::new(socket.peer),
+            longest: socket.longest,
             protocol: Cell::new(Some(protocol)),
             paused: Cell::new(false),
             pace: Pace::default(),
             held: RefCell::default(),
             failures: Cell::new(0),
             room: Cell::new(Room::Free),
-            queue: RefCell::new(queue),
+            queue: RefCell::new(socket.queue),
             owed: Owed::default(),
             closed: RefCell::default(),
         });
         let source: Rc<dyn Source> = Rc::clone(&port) as Rc<dyn Source>;
         port.token
-            .set(Some(core.engine.insert(SourceFd::from(fd), source)));
+            .set(Some(core.engine.insert(SourceFd::from(socket.fd), source)));
         port.update_interest(core);
         tracing::debug!(%local, "listening for datagrams");
         let transport = DatagramTransport::new(Rc::clone(&port));
