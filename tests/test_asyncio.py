@@ -65,7 +65,6 @@ def test_it_runs_again_after_a_crash(loop: str) -> None:
         "lifecycle_errors",
         "listen_errors",
         "resets",
-        "run_and_crash",
         "transport_misuse",
     ],
 )
