@@ -11,12 +11,13 @@ use std::os::fd::RawFd;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PySuper, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
-use ropewalk::os::{Interest, Readiness, SourceFd, Token};
+use ropewalk::os::Readiness;
 
 use crate::attached::Attached;
 use crate::core::Core;
 use crate::datagram_attributes::Slot;
-use crate::sources::{Source, lend};
+use crate::membership::{Membership, overrides};
+use crate::sources::Source;
 
 /// The native part of a datagram port.
 #[pyclass(frozen, subclass, module = "ropewalk._ropewalk")]
@@ -26,9 +27,7 @@ pub(crate) struct Datagram {
 
 #[derive(Default)]
 pub(crate) struct State {
-    core: RefCell<Option<Py<Core>>>,
-    /// Where in the engine the port is, while it reads or writes.
-    pub(crate) token: Cell<Option<Token>>,
+    pub(crate) membership: Membership,
     pub(crate) socket: Slot,
     /// `socket.fileno`, as Twisted's class keeps it on the instance.
     pub(crate) number: Slot,
@@ -63,8 +62,6 @@ pub(crate) enum Family {
 
 #[derive(Default)]
 pub(crate) struct Flags {
-    pub(crate) reading: Cell<bool>,
-    pub(crate) writing: Cell<bool>,
     /// Whether the socket is a real one of Python's.
     pub(crate) real_socket: Cell<bool>,
     /// Whether `_connectedAddr` names a peer.
@@ -83,57 +80,33 @@ impl Datagram {
     }
 
     pub(crate) fn is_reading(&self, py: Python<'_>) -> bool {
-        self.state.get(py).flags.reading.get()
+        self.state.get(py).membership.is_reading()
     }
 
     pub(crate) fn is_writing(&self, py: Python<'_>) -> bool {
-        self.state.get(py).flags.writing.get()
+        self.state.get(py).membership.is_writing()
     }
 
     /// Starts or stops reading.
     pub(crate) fn set_reading(slf: &Bound<'_, Self>, reading: bool) -> PyResult<()> {
-        let flags = &slf.get().state.get(slf.py()).flags;
-        if flags.reading.replace(reading) == reading {
-            return Ok(());
-        }
-        Self::update(slf).inspect_err(|_| flags.reading.set(false))
+        let membership = &slf.get().state.get(slf.py()).membership;
+        membership.set_reading(reading, || Self::update(slf))
     }
 
     /// Starts or stops writing, which a datagram port does not: its `doWrite` raises.
     pub(crate) fn set_writing(slf: &Bound<'_, Self>, writing: bool) -> PyResult<()> {
-        let flags = &slf.get().state.get(slf.py()).flags;
-        if flags.writing.replace(writing) == writing {
-            return Ok(());
-        }
-        Self::update(slf).inspect_err(|_| flags.writing.set(false))
+        let membership = &slf.get().state.get(slf.py()).membership;
+        membership.set_writing(writing, || Self::update(slf))
     }
 
-    /// Tells the engine what the port wants now. One that wants nothing is not in the engine at
-    /// all, so that nothing but its users keeps it alive.
+    /// Tells the engine what the port wants now.
     fn update(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let state = slf.get().state.get(py);
+        let membership = &slf.get().state.get(py).membership;
         let core = Self::core(slf)?;
         let engine = &core.get().state(py).engine;
-        let interest = Interest::NONE
-            .with_readable(state.flags.reading.get())
-            .with_writable(state.flags.writing.get());
-        if interest.is_none() {
-            let removed = state.token.take().and_then(|token| engine.remove(token));
-            drop(removed);
-            return Ok(());
-        }
-        let token = match state.token.get() {
-            Some(token) => token,
-            None => {
-                let fd = lend(Self::current(slf)?)?;
-                let source = Source::Datagram(slf.clone().unbind());
-                let token = engine.insert(SourceFd::from(fd), source);
-                state.token.set(Some(token));
-                token
-            }
-        };
-        engine.set_interest(token, interest);
+        let source = || Source::Datagram(slf.clone().unbind());
+        membership.update(engine, true, || Self::current(slf), source)?;
         Self::request_rest(slf);
         Ok(())
     }
@@ -142,12 +115,8 @@ impl Datagram {
     pub(crate) fn request_rest(slf: &Bound<'_, Self>) {
         let py = slf.py();
         let state = slf.get().state.get(py);
-        if !state.flags.reading.get() || state.waiting.borrow().is_empty() {
-            return;
-        }
-        if let (Some(core), Some(token)) = (state.core.borrow().as_ref(), state.token.get()) {
-            let engine = &core.get().state(py).engine;
-            engine.request_ready(token, Readiness::READABLE);
+        if state.membership.is_reading() && !state.waiting.borrow().is_empty() {
+            state.membership.request_ready(py, Readiness::READABLE);
         }
     }
 
@@ -155,14 +124,14 @@ impl Datagram {
     pub(crate) fn core(slf: &Bound<'_, Self>) -> PyResult<Py<Core>> {
         let py = slf.py();
         let state = slf.get().state.get(py);
-        if let Some(core) = state.core.borrow().as_ref() {
-            return Ok(core.clone_ref(py));
+        if let Some(core) = state.membership.core(py) {
+            return Ok(core);
         }
         let reactor = slf.getattr(intern!(py, "reactor"))?;
         let core = reactor.getattr(intern!(py, "_core"))?;
         let core = core.cast_into::<Core>()?.unbind();
         Self::look_at_class(slf)?;
-        *state.core.borrow_mut() = Some(core.clone_ref(py));
+        state.membership.join(core.clone_ref(py));
         Ok(core)
     }
 
@@ -171,12 +140,9 @@ impl Datagram {
         let py = slf.py();
         let flags = &slf.get().state.get(py).flags;
         let class = slf.get_type();
-        let ours = py.get_type::<Self>();
-        let overridden = |name: &Bound<'_, PyString>| -> PyResult<bool> {
-            Ok(!class.getattr(name)?.is(&ours.getattr(name)?))
-        };
-        flags.class_reads.set(overridden(intern!(py, "doRead"))?);
-        flags.class_logs.set(overridden(intern!(py, "logPrefix"))?);
+        let overrides = |name| overrides::<Self>(&class, name);
+        flags.class_reads.set(overrides(intern!(py, "doRead"))?);
+        flags.class_logs.set(overrides(intern!(py, "logPrefix"))?);
         let attributes = [
             intern!(py, "socket"),
             intern!(py, "fileno"),
@@ -185,7 +151,7 @@ impl Datagram {
             intern!(py, "_connectedAddr"),
         ];
         for name in attributes {
-            if overridden(name)? {
+            if overrides(name)? {
                 flags.class_attributes.set(true);
             }
         }
@@ -224,15 +190,9 @@ impl Datagram {
     pub(crate) fn log_context(slf: &Bound<'_, Self>, plain: bool) -> PyResult<Py<PyDict>> {
         let py = slf.py();
         let state = slf.get().state.get(py);
-        let core = state.core.borrow().as_ref().map(|core| core.clone_ref(py));
-        let prefix = state.logstr.value(py);
-        match (core, state.token.get(), prefix) {
-            (Some(core), Some(token), Some(prefix)) if plain && !state.flags.class_logs.get() => {
-                let contexts = &core.get().state(py).log_contexts;
-                contexts.get(token.slot(), prefix.bind(py))
-            }
-            _ => crate::host::log_context_of(slf.as_any()),
-        }
+        let prefix = (plain && !state.flags.class_logs.get()).then(|| state.logstr.value(py));
+        let prefix = prefix.flatten().map(|prefix| prefix.into_bound(py));
+        state.membership.log_context(slf.as_any(), prefix)
     }
 }
 
@@ -273,9 +233,7 @@ impl Datagram {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: this is `__traverse__`.
         let state = unsafe { self.state.get_in_traverse() };
-        if let Ok(core) = state.core.try_borrow() {
-            visit.call(core.as_ref())?;
-        }
+        state.membership.traverse(&visit)?;
         for slot in state.slots() {
             slot.traverse(&visit)?;
         }
@@ -285,8 +243,7 @@ impl Datagram {
 
     fn __clear__(&self, py: Python<'_>) {
         let state = self.state.get(py);
-        let core = state.core.take();
-        drop(core);
+        state.membership.clear();
         for slot in state.slots() {
             slot.clear();
         }

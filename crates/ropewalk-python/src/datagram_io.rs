@@ -46,7 +46,7 @@ impl Datagram {
         if Self::delivered_already(slf, state) {
             return (None, false);
         }
-        let reading = state.flags.reading.get();
+        let reading = state.membership.is_reading();
         if lost(readiness) && !Self::has_error(state, readiness) {
             return hang_up(py, reading);
         }
@@ -77,7 +77,7 @@ impl Datagram {
         native
             && readiness.is_error()
             && !readiness.is_invalid()
-            && flags.reading.get()
+            && state.membership.is_reading()
             && !flags.empty_error.replace(true)
     }
 
@@ -92,7 +92,7 @@ impl Datagram {
             return Ok(Some(twisted::names(py)?.no_descriptor.bind(py).clone()));
         }
         let reads = readiness.is_readable() || state.flags.empty_error.get();
-        if reads && state.flags.reading.get() {
+        if reads && state.membership.is_reading() {
             *in_read = true;
             let why = if Self::python_reads(state) {
                 verdict(slf.call_method0(intern!(py, "doRead"))?)?
@@ -103,7 +103,7 @@ impl Datagram {
                 return Ok(why);
             }
         }
-        if readiness.is_writable() && state.flags.writing.get() {
+        if readiness.is_writable() && state.membership.is_writing() {
             *in_read = false;
             return verdict(slf.call_method0(intern!(py, "doWrite"))?);
         }
@@ -123,7 +123,7 @@ impl Datagram {
         let core = Self::core(slf)?;
         let shared = &core.get().state(py).datagrams;
         // A callback may stop the port, which then has no token or another one.
-        let token = state.token.get();
+        let token = state.membership.token();
         let note = |waits| shared.note_waiting(token, waits);
         let outcome = Self::read_all(slf, state, shared, note);
         note(false);
@@ -143,11 +143,11 @@ impl Datagram {
         note: impl Fn(bool),
     ) -> PyResult<()> {
         let py = slf.py();
-        let was_reading = state.flags.reading.get();
+        let was_reading = state.membership.is_reading();
         let mut bytes = 0;
         let mut more = true;
         for _ in 0..DATAGRAMS_PER_EVENT {
-            if was_reading && !state.flags.reading.get() || !Self::may_read(slf, bytes)? {
+            if was_reading && !state.membership.is_reading() || !Self::may_read(slf, bytes)? {
                 return Ok(());
             }
             if state.waiting.borrow().is_empty() {

@@ -20,6 +20,7 @@ mod host;
 mod hosting;
 mod kqueue;
 mod log_contexts;
+mod membership;
 mod pollers;
 mod sources;
 mod stream;

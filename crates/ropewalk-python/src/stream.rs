@@ -9,15 +9,15 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit, intern};
-use ropewalk::os::{Interest, SourceFd, Token};
 use ropewalk::proto::WriteQueue;
 
 use crate::attached::Attached;
 use crate::chunk::Chunk;
 use crate::core::Core;
-use crate::sources::{Source, lend};
+use crate::membership::{Membership, overrides};
+use crate::sources::Source;
 use crate::twisted;
 
 /// The native part of a stream transport.
@@ -27,9 +27,7 @@ pub(crate) struct Stream {
 }
 
 pub(crate) struct State {
-    pub(crate) core: RefCell<Option<Py<Core>>>,
-    /// Where in the engine the stream is, while it reads or writes.
-    pub(crate) token: Cell<Option<Token>>,
+    pub(crate) membership: Membership,
     pub(crate) descriptor: Descriptor,
     pub(crate) protocol: RefCell<Option<Py<PyAny>>>,
     pub(crate) producer: RefCell<Option<Py<PyAny>>>,
@@ -52,9 +50,6 @@ pub(crate) struct Descriptor {
 
 #[derive(Default)]
 pub(crate) struct Flags {
-    pub(crate) reading: Cell<bool>,
-    /// Whether the stream wants to write (it is in `getWriters`).
-    pub(crate) writing: Cell<bool>,
     /// Whether the system took less than was offered, so that writability is waited for.
     pub(crate) blocked: Cell<bool>,
     /// Whether sending failed; told as the reason by the next dispatch.
@@ -88,63 +83,40 @@ impl Stream {
     }
 
     pub(crate) fn is_reading(&self, py: Python<'_>) -> bool {
-        self.state.get(py).flags.reading.get()
+        self.state.get(py).membership.is_reading()
     }
 
     pub(crate) fn is_writing(&self, py: Python<'_>) -> bool {
-        self.state.get(py).flags.writing.get()
+        self.state.get(py).membership.is_writing()
     }
 
     /// Starts or stops reading.
     pub(crate) fn set_reading(slf: &Bound<'_, Self>, reading: bool) -> PyResult<()> {
-        let flags = &slf.get().state.get(slf.py()).flags;
-        if flags.reading.replace(reading) == reading {
-            return Ok(());
-        }
-        Self::update(slf).inspect_err(|_| flags.reading.set(false))
+        let membership = &slf.get().state.get(slf.py()).membership;
+        membership.set_reading(reading, || Self::update(slf))
     }
 
     /// Starts or stops writing. What is queued is sent at the end of this batch.
     pub(crate) fn set_writing(slf: &Bound<'_, Self>, writing: bool) -> PyResult<()> {
-        let flags = &slf.get().state.get(slf.py()).flags;
-        if flags.writing.replace(writing) == writing {
-            return Ok(());
-        }
-        flags.blocked.set(false);
-        Self::update(slf).inspect_err(|_| flags.writing.set(false))
+        let state = slf.get().state.get(slf.py());
+        state.membership.set_writing(writing, || {
+            state.flags.blocked.set(false);
+            Self::update(slf)
+        })
     }
 
-    /// Tells the engine what the stream wants now. A stream that wants nothing is not in the
-    /// engine at all, so that nothing but its users keeps it alive.
+    /// Tells the engine what the stream wants now: a flush, or word of when there is room for more.
     pub(crate) fn update(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let state = slf.get().state.get(py);
-        let flags = &state.flags;
-        let core = state.core.borrow();
-        let Some(core) = core.as_ref() else {
-            return Err(detached());
-        };
+        let membership = &state.membership;
+        let core = membership.core(py).ok_or_else(detached)?;
         let engine = &core.get().state(py).engine;
-        if !flags.reading.get() && !flags.writing.get() {
-            let removed = state.token.take().and_then(|token| engine.remove(token));
-            drop(removed);
-            return Ok(());
-        }
-        let token = match state.token.get() {
-            Some(token) => token,
-            None => {
-                let fd = lend(state.descriptor.current(py)?)?;
-                let token = engine.insert(SourceFd::from(fd), Source::Stream(slf.clone().unbind()));
-                state.token.set(Some(token));
-                token
-            }
-        };
-        let waits = flags.writing.get() && (flags.blocked.get() || Self::python_writes(state));
-        let interest = Interest::NONE
-            .with_readable(flags.reading.get())
-            .with_writable(waits);
-        engine.set_interest(token, interest);
-        if flags.writing.get() && !waits {
+        let blocked = state.flags.blocked.get() || Self::python_writes(state);
+        let number = || state.descriptor.current(py);
+        let source = || Source::Stream(slf.clone().unbind());
+        let token = membership.update(engine, blocked, number, source)?;
+        if let (Some(token), true) = (token, membership.is_writing() && !blocked) {
             engine.request_flush(token);
         }
         Ok(())
@@ -166,15 +138,8 @@ impl Stream {
     pub(crate) fn log_context(slf: &Bound<'_, Self>, plain: bool) -> PyResult<Py<PyDict>> {
         let py = slf.py();
         let state = slf.get().state.get(py);
-        let core = state.core.borrow().as_ref().map(|core| core.clone_ref(py));
-        let (Some(core), Some(token)) = (core, state.token.get()) else {
-            return crate::host::log_context_of(slf.as_any());
-        };
-        if state.flags.class_logs.get() || !plain {
-            return crate::host::log_context_of(slf.as_any());
-        }
-        let prefix = slf.get().log_prefix(py);
-        core.get().state(py).log_contexts.get(token.slot(), &prefix)
+        let prefix = (plain && !state.flags.class_logs.get()).then(|| slf.get().log_prefix(py));
+        state.membership.log_context(slf.as_any(), prefix)
     }
 
     /// Closes the descriptor: through the Python socket if there is one, else right here.
@@ -240,8 +205,7 @@ impl Stream {
         };
         Self {
             state: Attached::new(State {
-                core: RefCell::default(),
-                token: Cell::new(None),
+                membership: Membership::default(),
                 descriptor,
                 protocol: RefCell::default(),
                 producer: RefCell::default(),
@@ -260,27 +224,15 @@ impl Stream {
     fn attach(slf: &Bound<'_, Self>, core: &Bound<'_, Core>) -> PyResult<()> {
         let py = slf.py();
         let state = slf.get().state.get(py);
-        let old = state.core.replace(Some(core.clone().unbind()));
-        drop(old);
+        state.membership.join(core.clone().unbind());
         let class = slf.get_type();
-        let ours = py.get_type::<Self>();
-        let overridden = |name: &Bound<'_, PyString>| -> PyResult<bool> {
-            Ok(!class.getattr(name)?.is(&ours.getattr(name)?))
-        };
-        state
-            .flags
-            .class_reads
-            .set(overridden(intern!(py, "doRead"))?);
-        state
-            .flags
-            .class_writes
-            .set(overridden(intern!(py, "doWrite"))?);
-        state
-            .flags
-            .class_logs
-            .set(overridden(intern!(py, "logPrefix"))?);
+        let flags = &state.flags;
+        let overrides = |name| overrides::<Self>(&class, name);
+        flags.class_reads.set(overrides(intern!(py, "doRead"))?);
+        flags.class_writes.set(overrides(intern!(py, "doWrite"))?);
+        flags.class_logs.set(overrides(intern!(py, "logPrefix"))?);
         let unix = class.getattr(intern!(py, "_isUNIX"))?;
-        state.flags.unix.set(unix.is_truthy()?);
+        flags.unix.set(unix.is_truthy()?);
         Ok(())
     }
 
@@ -335,9 +287,7 @@ impl Stream {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: this is `__traverse__`.
         let state = unsafe { self.state.get_in_traverse() };
-        if let Ok(core) = state.core.try_borrow() {
-            visit.call(core.as_ref())?;
-        }
+        state.membership.traverse(&visit)?;
         let slots = [
             &state.descriptor.socket,
             &state.protocol,
@@ -356,13 +306,10 @@ impl Stream {
 
     fn __clear__(&self, py: Python<'_>) {
         let state = self.state.get(py);
+        state.membership.clear();
         let released = (
-            (state.core.take(), state.descriptor.socket.take()),
-            (
-                state.protocol.take(),
-                state.producer.take(),
-                state.logstr.take(),
-            ),
+            (state.descriptor.socket.take(), state.protocol.take()),
+            (state.producer.take(), state.logstr.take()),
             (state.do_read.take(), state.do_write.take()),
         );
         drop(released);

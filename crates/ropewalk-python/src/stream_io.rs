@@ -40,7 +40,7 @@ impl Stream {
         if lost(readiness) {
             return hang_up(
                 py,
-                state.flags.reading.get() && !state.flags.peer_reset.get(),
+                state.membership.is_reading() && !state.flags.peer_reset.get(),
             );
         }
         let mut in_read = false;
@@ -71,7 +71,7 @@ impl Stream {
                 return Ok(why);
             }
         }
-        if readiness.is_writable() && state.flags.writing.get() {
+        if readiness.is_writable() && state.membership.is_writing() {
             *in_read = false;
             return if Self::python_writes(state) {
                 verdict(slf.call_method0(intern!(py, "doWrite"))?)
@@ -86,8 +86,9 @@ impl Stream {
     fn read<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
         let py = slf.py();
         let fd = lend(state.descriptor.current(py)?)?;
-        let core = state.core.borrow().as_ref().map(|core| core.clone_ref(py));
-        let Some(core) = core else { return Ok(None) };
+        let Some(core) = state.membership.core(py) else {
+            return Ok(None);
+        };
         let engine = &core.get().state(py).engine;
         let mut buffer = engine.take_read_buffer();
         let limit = state.buffer_size.get().min(buffer.len());
@@ -141,7 +142,8 @@ impl Stream {
         };
         if failed {
             let fd = lend(state.descriptor.current(py)?)?;
-            if !flags.reading.get() || !socket::has_input(fd) || Self::python_reads(state) {
+            if !state.membership.is_reading() || !socket::has_input(fd) || Self::python_reads(state)
+            {
                 return Ok(Some(twisted::names(py)?.connection_lost.bind(py).clone()));
             }
             // What the peer sent before it broke off is read first.
@@ -183,7 +185,7 @@ impl Stream {
         let py = slf.py();
         let state = slf.get().state(py);
         let flags = &state.flags;
-        if !flags.writing.get() || Self::python_writes(state) {
+        if !state.membership.is_writing() || Self::python_writes(state) {
             return;
         }
         if flags.passes_descriptors.get() {
@@ -366,13 +368,7 @@ fn request_ready(py: Python<'_>, state: &State) {
     if state.flags.ready_requested.replace(true) {
         return;
     }
-    let core = state.core.borrow();
-    if let (Some(core), Some(token)) = (core.as_ref(), state.token.get()) {
-        core.get()
-            .state(py)
-            .engine
-            .request_ready(token, Readiness::WRITABLE);
-    }
+    state.membership.request_ready(py, Readiness::WRITABLE);
 }
 
 fn bytes_only<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
