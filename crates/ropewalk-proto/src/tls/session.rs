@@ -52,6 +52,8 @@ pub struct Session {
     /// Whether a record of the peer was found.
     speaks_tls: bool,
     peer_closed: bool,
+    /// Whether this side has closed, even if the handshake does not let it say so yet.
+    closed: bool,
     close_sent: bool,
 }
 
@@ -97,6 +99,7 @@ impl Session {
             failure: None,
             speaks_tls: false,
             peer_closed: false,
+            closed: false,
             close_sent: false,
         };
         session.collect();
@@ -159,6 +162,7 @@ impl Session {
             }
         }
         self.collect();
+        self.say_close();
         self.hold(&input[taken..]);
         Received {
             handshake_completed: was_handshaking && !self.is_handshaking(),
@@ -168,7 +172,8 @@ impl Session {
         }
     }
 
-    /// What it means that the peer's stream has ended.
+    /// What it means that the peer's stream has ended, once nothing is
+    /// [pending](Self::has_pending).
     ///
     /// # Errors
     ///
@@ -278,7 +283,7 @@ impl Session {
     /// Whether [`seal`](Self::seal) takes anything: the handshake is complete, nothing has failed
     /// and this side has not closed.
     pub fn can_seal(&self) -> bool {
-        !self.is_handshaking() && self.failure.is_none() && !self.close_sent
+        !self.is_handshaking() && self.failure.is_none() && !self.closed
     }
 
     /// Encrypts plaintext from the front of `queue`, small pieces together in full records, until
@@ -306,13 +311,20 @@ impl Session {
 
     /// Says that no more will be sent. Nothing is sealed from now on; what the peer sends is still
     /// received. Does nothing when called again, or after a failure.
+    ///
+    /// While the handshake goes on, the peer hears of it only when that is complete: before, anybody
+    /// could have said so, and it is not believed.
     pub fn close(&mut self) {
-        if self.close_sent || self.failure.is_some() {
-            return;
+        self.closed = true;
+        self.say_close();
+    }
+
+    fn say_close(&mut self) {
+        if self.closed && !self.close_sent && self.failure.is_none() && !self.is_handshaking() {
+            self.close_sent = true;
+            self.connection.send_close_notify();
+            self.collect();
         }
-        self.close_sent = true;
-        self.connection.send_close_notify();
-        self.collect();
     }
 
     fn seal_batch<C: AsRef<[u8]>>(
@@ -357,7 +369,7 @@ impl Session {
         self.connection.is_handshaking()
     }
 
-    /// Whether [`close`](Self::close) was called with effect.
+    /// Whether close_notify is, or was, in [`outgoing`](Self::outgoing).
     pub fn close_sent(&self) -> bool {
         self.close_sent
     }

@@ -1,17 +1,21 @@
 //! Certificates, configurations, and an end that drives a session as an embedder does.
 
+use std::io::{ErrorKind, Read, Write};
 use std::sync::{Arc, OnceLock};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, date_time_ymd,
 };
 use ropewalk_proto::WriteQueue;
 use ropewalk_proto::tls::{Intake, Received, Session, TlsError};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, Error, RootCertStore, ServerConfig,
+    ServerConnection, SupportedProtocolVersion,
+};
 
 pub const NAME: &str = "ropewalk.test";
 pub const VERSIONS: [&SupportedProtocolVersion; 2] =
@@ -25,6 +29,9 @@ pub fn issuer() -> &'static CertifiedIssuer<'static, KeyPair> {
     ISSUER.get_or_init(|| {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "ropewalk's test authority");
         CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
     })
 }
@@ -218,4 +225,97 @@ pub fn connected(version: &'static SupportedProtocolVersion) -> (End, End) {
     settle(&mut client, &mut server);
     assert!(!client.session.is_handshaking() && !server.session.is_handshaking());
     (client, server)
+}
+
+pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+pub fn self_signed_identity() -> Identity {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new([NAME.to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    (vec![certificate.der().clone()], key)
+}
+
+/// One of rustls's own connections, as the independent other side.
+pub struct Peer(pub Connection);
+
+impl Peer {
+    pub fn client(config: ClientConfig) -> Self {
+        Self(
+            ClientConnection::new(Arc::new(config), name())
+                .unwrap()
+                .into(),
+        )
+    }
+
+    pub fn server(config: ServerConfig) -> Self {
+        Self(ServerConnection::new(Arc::new(config)).unwrap().into())
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.0.writer().write_all(bytes).unwrap();
+    }
+
+    pub fn send(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while self.0.wants_write() {
+            self.0.write_tls(&mut bytes).unwrap();
+        }
+        bytes
+    }
+
+    /// Receives `bytes` and answers the plaintext in them.
+    pub fn receive(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut plaintext = Vec::new();
+        while !bytes.is_empty() {
+            if self.0.read_tls(&mut bytes).unwrap() == 0 {
+                break;
+            }
+            self.0.process_new_packets()?;
+            match self.0.reader().read_to_end(&mut plaintext) {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => panic!("{error}"),
+                _ => {}
+            }
+        }
+        Ok(plaintext)
+    }
+}
+
+/// Passes everything both ways until there is nothing more, and answers what the peer read.
+pub fn settle_peer(end: &mut End, peer: &mut Peer) -> Vec<u8> {
+    let mut read = Vec::new();
+    loop {
+        let there = end.send();
+        read.extend(peer.receive(&there).unwrap());
+        let back = peer.send();
+        end.receive(&back);
+        if there.is_empty() && back.is_empty() {
+            return read;
+        }
+    }
+}
+
+/// A small generator of repeatable numbers (xorshift).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn number(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| (self.number() >> 32) as u8).collect()
+    }
+
+    /// A size of any magnitude up to 64 KiB.
+    pub fn size(&mut self) -> usize {
+        let bits = self.number() % 17;
+        (self.number() % (1 << bits)) as usize + 1
+    }
 }
