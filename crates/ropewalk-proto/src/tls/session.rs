@@ -1,7 +1,7 @@
 //! The session: rustls's connection, what is held over between reads, and what is to be sent.
 
 use std::fmt;
-use std::io::{IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::mem;
 use std::sync::Arc;
 
@@ -321,9 +321,9 @@ impl Session {
 
     fn say_close(&mut self) {
         if self.closed && !self.close_sent && self.failure.is_none() && !self.is_handshaking() {
-            self.close_sent = true;
             self.connection.send_close_notify();
             self.collect();
+            self.close_sent = true;
         }
     }
 
@@ -352,12 +352,16 @@ impl Session {
         }
     }
 
-    /// Moves what rustls has to send to `outgoing`.
+    /// Moves what rustls has to send to `outgoing`; drops it when close_notify was the last word.
     fn collect(&mut self) {
+        let mut nowhere = io::sink();
         while self.connection.wants_write() {
-            self.connection
-                .write_tls(&mut self.outgoing)
-                .expect("a vector takes everything");
+            let written = if self.close_sent {
+                self.connection.write_tls(&mut nowhere)
+            } else {
+                self.connection.write_tls(&mut self.outgoing)
+            };
+            written.expect("memory takes everything");
         }
     }
 }

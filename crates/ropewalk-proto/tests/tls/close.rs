@@ -154,3 +154,17 @@ fn a_close_during_the_handshake_is_told_behind_it() {
         assert_eq!((server.handshakes, server.closes), (1, 1));
     }
 }
+
+#[test]
+fn a_bad_record_after_a_close_fails_and_sends_nothing() {
+    for version in VERSIONS {
+        for bad in [&[23, 3, 3, 0, 1, 0][..], b"GET / HTTP/1.1\r\n"] {
+            let (_, mut server) = connected(version);
+            server.session.close();
+            server.take();
+            server.receive(bad);
+            assert!(server.error.is_some());
+            assert_eq!(server.session.outgoing(), b"");
+        }
+    }
+}
