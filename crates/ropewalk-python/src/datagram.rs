@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PySuper, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PySuper, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use ropewalk::os::Readiness;
 
@@ -186,13 +186,17 @@ impl Datagram {
 
     /// The context to push while this port's callbacks run.
     ///
-    /// A cached one fits while nothing but the default context is below it (`plain`).
-    pub(crate) fn log_context(slf: &Bound<'_, Self>, plain: bool) -> PyResult<Py<PyDict>> {
+    /// A cached one fits while nothing but the default context is below it.
+    pub(crate) fn log_context(
+        slf: &Bound<'_, Self>,
+        below: &Bound<'_, PyList>,
+    ) -> PyResult<Py<PyDict>> {
         let py = slf.py();
+        let plain = below.len() == 1;
         let state = slf.get().state.get(py);
         let prefix = (plain && !state.flags.class_logs.get()).then(|| state.logstr.value(py));
         let prefix = prefix.flatten().map(|prefix| prefix.into_bound(py));
-        state.membership.log_context(slf.as_any(), prefix)
+        state.membership.log_context(slf.as_any(), prefix, below)
     }
 }
 

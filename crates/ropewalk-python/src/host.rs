@@ -47,17 +47,17 @@ impl PyHost {
 
     /// Runs `deliver` with a logging context on top of this thread's stack of them.
     ///
-    /// `context` makes it, and is told whether the stack holds nothing but the default.
+    /// `context` makes it, and is given the stack below it.
     fn in_context(
         &self,
         py: Python<'_>,
-        context: impl FnOnce(bool) -> PyResult<Py<PyDict>>,
+        context: impl FnOnce(&Bound<'_, PyList>) -> PyResult<Py<PyDict>>,
         deliver: impl FnOnce() -> PyResult<()>,
     ) {
         let Some(stack) = self.context_stack(py) else {
             return;
         };
-        match context(stack.len() == 1).and_then(|context| stack.append(context)) {
+        match context(&stack).and_then(|context| stack.append(context)) {
             Ok(()) => {}
             Err(error) => return self.finish(py, Err(error)),
         }
@@ -82,7 +82,7 @@ impl Host for PyHost {
                 let stream = stream.bind(py);
                 self.in_context(
                     py,
-                    |plain| Stream::log_context(stream, plain),
+                    |below| Stream::log_context(stream, below),
                     || {
                         let (why, in_read) = Stream::deliver(stream, readiness);
                         self.disconnect_stream(stream, why, in_read)
@@ -93,7 +93,7 @@ impl Host for PyHost {
                 let port = port.bind(py);
                 self.in_context(
                     py,
-                    |plain| Datagram::log_context(port, plain),
+                    |below| Datagram::log_context(port, below),
                     || {
                         let (why, in_read) = Datagram::deliver(port, readiness);
                         self.disconnect(py, port.as_any(), why, in_read)
@@ -104,7 +104,7 @@ impl Host for PyHost {
                 let object = foreign.object(py);
                 self.in_context(
                     py,
-                    |_| log_context_of(&object),
+                    |below| log_context_of(&object, below),
                     || {
                         let (why, in_read) = deliver(&foreign, &object, readiness);
                         self.disconnect(py, &object, why, in_read)
@@ -171,11 +171,15 @@ impl PyHost {
         let Some(why) = why else { return Ok(()) };
         let names = twisted::names(py)?;
         let done = why.is(&names.connection_done);
-        let shared = done || why.is(&names.connection_lost);
-        if !shared || !self.core.get().state(py).default_disconnect.get() {
+        let failure = match () {
+            () if !self.core.get().state(py).default_disconnect.get() => None,
+            () if done => Some(&names.done_failure),
+            () if why.is(&names.connection_lost) => Some(&names.lost_failure),
+            () => None,
+        };
+        let Some(failure) = failure else {
             return self.disconnect(py, stream.as_any(), Some(why), in_read);
-        }
-        let failure = names.shared_failures.bind(py).get_item(why.get_type())?;
+        };
         Stream::set_reading(stream, false)?;
         let method = if done && in_read {
             intern!(py, "readConnectionLost")
@@ -201,7 +205,10 @@ impl PyHost {
     }
 }
 
-pub(crate) fn log_context_of(object: &Bound<'_, PyAny>) -> PyResult<Py<PyDict>> {
+pub(crate) fn log_context_of(
+    object: &Bound<'_, PyAny>,
+    below: &Bound<'_, PyList>,
+) -> PyResult<Py<PyDict>> {
     let py = object.py();
     let system = match object.call_method0(intern!(py, "logPrefix")) {
         Ok(prefix) => prefix,
@@ -211,7 +218,7 @@ pub(crate) fn log_context_of(object: &Bound<'_, PyAny>) -> PyResult<Py<PyDict>> 
             intern!(py, "(buggy logPrefix method)").clone().into_any()
         }
     };
-    twisted::log_context(py, &system).map(Bound::unbind)
+    twisted::log_context(below, &system).map(Bound::unbind)
 }
 
 /// Why a descriptor is to be disconnected, and whether reading said so.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 
 use crate::twisted;
 
@@ -24,7 +24,13 @@ const PLACES: usize = 1024;
 
 impl LogContexts {
     /// The context that says `prefix`, for the stream in `slot`.
-    pub(crate) fn get(&self, slot: u32, prefix: &Bound<'_, PyAny>) -> PyResult<Py<PyDict>> {
+    /// Nothing but the default is `below`, or it would not fit the next time.
+    pub(crate) fn get(
+        &self,
+        slot: u32,
+        prefix: &Bound<'_, PyAny>,
+        below: &Bound<'_, PyList>,
+    ) -> PyResult<Py<PyDict>> {
         let py = prefix.py();
         let place = slot as usize % PLACES;
         if let Some(Some(entry)) = self.0.borrow().get(place) {
@@ -32,7 +38,7 @@ impl LogContexts {
                 return Ok(entry.context.clone_ref(py));
             }
         }
-        let context = twisted::log_context(py, prefix)?.unbind();
+        let context = twisted::log_context(below, prefix)?.unbind();
         let entry = Entry {
             prefix: prefix.clone().unbind(),
             context: context.clone_ref(py),

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyType};
+use pyo3::types::{PyDict, PyList, PyString, PyType};
 use pyo3::{PyTraverseError, PyTypeInfo, PyVisit};
 use ropewalk::engine::Engine;
 use ropewalk::os::{Interest, Readiness, SourceFd, Token};
@@ -109,7 +109,7 @@ impl Membership {
         }
     }
 
-    /// The context to push while callbacks of `transport` run.
+    /// The context to push on those `below` while callbacks of `transport` run.
     ///
     /// A cached one is given for a `prefix`, which is for the caller to vouch for: that the
     /// transport's class says no other, and that nothing but the default context is below.
@@ -117,13 +117,15 @@ impl Membership {
         &self,
         transport: &Bound<'_, PyAny>,
         prefix: Option<Bound<'_, PyAny>>,
+        below: &Bound<'_, PyList>,
     ) -> PyResult<Py<PyDict>> {
         let py = transport.py();
         match (self.core(py), self.token.get(), prefix) {
             (Some(core), Some(token), Some(prefix)) => {
-                core.get().state(py).log_contexts.get(token.slot(), &prefix)
+                let contexts = &core.get().state(py).log_contexts;
+                contexts.get(token.slot(), &prefix, below)
             }
-            _ => log_context_of(transport),
+            _ => log_context_of(transport, below),
         }
     }
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use ropewalk::proto::WriteQueue;
 
@@ -134,12 +134,16 @@ impl Stream {
 
     /// The context to push while this stream's callbacks run.
     ///
-    /// A cached one fits while nothing but the default context is below it (`plain`).
-    pub(crate) fn log_context(slf: &Bound<'_, Self>, plain: bool) -> PyResult<Py<PyDict>> {
+    /// A cached one fits while nothing but the default context is below it.
+    pub(crate) fn log_context(
+        slf: &Bound<'_, Self>,
+        below: &Bound<'_, PyList>,
+    ) -> PyResult<Py<PyDict>> {
         let py = slf.py();
+        let plain = below.len() == 1;
         let state = slf.get().state.get(py);
         let prefix = (plain && !state.flags.class_logs.get()).then(|| slf.get().log_prefix(py));
-        state.membership.log_context(slf.as_any(), prefix)
+        state.membership.log_context(slf.as_any(), prefix, below)
     }
 
     /// Closes the descriptor: through the Python socket if there is one, else right here.
@@ -380,11 +384,7 @@ impl Stream {
         }
         Self::set_reading(slf, false)?;
         Self::set_writing(slf, false)?;
-        let aborted = twisted::names(py)?.connection_aborted.bind(py);
-        let aborted = reason
-            .call_method1(intern!(py, "check"), (aborted,))?
-            .is_truthy()?;
-        Self::close_descriptor(slf, !aborted)?;
+        Self::close_descriptor(slf, !twisted::is_abort(reason)?)?;
         let unsent = state.queue.replace(WriteQueue::new());
         drop(unsent);
         let Some(protocol) = state.protocol.take() else {

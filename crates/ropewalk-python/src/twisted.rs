@@ -1,5 +1,6 @@
 //! The names of Twisted that native code uses, looked up once.
 
+use pyo3::exceptions::PyKeyError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -9,11 +10,13 @@ use pyo3::types::{PyDict, PyList, PyType};
 pub(crate) struct Names {
     pub(crate) connection_done: Py<PyAny>,
     pub(crate) connection_lost: Py<PyAny>,
+    /// The failures that `_disconnectSelectable` shares among all connections that end so.
+    pub(crate) done_failure: Py<PyAny>,
+    pub(crate) lost_failure: Py<PyAny>,
     pub(crate) no_descriptor: Py<PyAny>,
     pub(crate) connection_aborted: Py<PyAny>,
     /// `_disconnectSelectable` of Twisted's reactors, and the failures that it shares.
     pub(crate) disconnect_selectable: Py<PyAny>,
-    pub(crate) shared_failures: Py<PyAny>,
     /// `wakeUp` of Twisted's reactors.
     pub(crate) wake_up: Py<PyAny>,
     pub(crate) log_context_interface: Py<PyAny>,
@@ -41,12 +44,18 @@ fn load(py: Python<'_>) -> PyResult<Names> {
     let disconnect = posixbase
         .getattr("PosixReactorBase")?
         .getattr("_disconnectSelectable")?;
+    // The failures are the default of an argument.
+    let failures = disconnect.getattr("__defaults__")?.get_item(0)?;
+    let shared = |why: &Bound<'_, PyAny>| failures.get_item(why.get_type()).map(Bound::unbind);
+    let connection_done = main.getattr("CONNECTION_DONE")?;
+    let connection_lost = main.getattr("CONNECTION_LOST")?;
     Ok(Names {
-        shared_failures: disconnect.getattr("__defaults__")?.get_item(0)?.unbind(),
+        done_failure: shared(&connection_done)?,
+        lost_failure: shared(&connection_lost)?,
         disconnect_selectable: disconnect.unbind(),
         wake_up: base.getattr("ReactorBase")?.getattr("wakeUp")?.unbind(),
-        connection_done: main.getattr("CONNECTION_DONE")?.unbind(),
-        connection_lost: main.getattr("CONNECTION_LOST")?.unbind(),
+        connection_done: connection_done.unbind(),
+        connection_lost: connection_lost.unbind(),
         no_descriptor: py
             .import("twisted.internet.posixbase")?
             .getattr("_NO_FILEDESC")?
@@ -136,18 +145,36 @@ pub(crate) fn context_stack(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         .cast_into::<PyList>()?)
 }
 
-/// The context that `log.callWithLogger` would push: the current one with another `system`.
-pub(crate) fn log_context<'py>(
-    py: Python<'py>,
-    system: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyDict>> {
+/// Whether a connection that ends with the failure `reason` is to be reset.
+pub(crate) fn is_abort(reason: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = reason.py();
     let names = names(py)?;
-    let interface = names.log_context_interface.bind(py);
-    let current = names
-        .context
-        .bind(py)
-        .call_method1(intern!(py, "get"), (interface,))?;
-    let context = current.call_method0(intern!(py, "copy"))?;
+    if reason.is(&names.done_failure) || reason.is(&names.lost_failure) {
+        return Ok(false);
+    }
+    let aborted = names.connection_aborted.bind(py);
+    reason
+        .call_method1(intern!(py, "check"), (aborted,))?
+        .is_truthy()
+}
+
+/// The context that `log.callWithLogger` would push on those `below`: the logging context of the
+/// topmost that has one, with another `system`.
+pub(crate) fn log_context<'py>(
+    below: &Bound<'py, PyList>,
+    system: &Bound<'_, PyAny>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let py = below.py();
+    let interface = names(py)?.log_context_interface.bind(py);
+    let mut current = Err(PyKeyError::new_err("no logging context"));
+    for index in (0..below.len()).rev() {
+        current = below.get_item(index)?.get_item(interface);
+        match &current {
+            Err(error) if error.is_instance_of::<PyKeyError>(py) => {}
+            _ => break,
+        }
+    }
+    let context = current?.call_method0(intern!(py, "copy"))?;
     context.set_item(intern!(py, "system"), system)?;
     let pushed = PyDict::new(py);
     pushed.set_item(interface, context)?;
