@@ -182,6 +182,14 @@ class Stream:
     @property
     def _tempDataLen(self) -> int: ...
     def _attach(self, core: Core) -> None: ...
+    def _begin(
+        self,
+        protocol: object,
+        client: tuple[object, ...],
+        server: object,
+        sessionno: int,
+        reactor: object = None,
+    ) -> None: ...
     def fileno(self) -> int:
         """The descriptor's number, or -1 when there is none any more."""
     def logPrefix(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from twisted.internet import address, tcp
+from twisted.internet import tcp
 from twisted.internet.abstract import FileDescriptor
 from twisted.python import log
 
@@ -70,31 +70,6 @@ class Server(Connection, tcp.Server):
         sock.setblocking(False)
         self.socket = sock
         self._begin(protocol, client, server, sessionno, reactor)
-
-    def _begin(
-        self,
-        protocol: Any,
-        client: tuple[Any, ...],
-        server: Any,
-        sessionno: int,
-        reactor: Any = None,
-    ) -> None:
-        """Start as the transport of ``protocol``; the descriptor is in place already."""
-        self.reactor = reactor = server.reactor if reactor is None else reactor
-        self._attach(reactor._core)
-        self.protocol = protocol
-        if len(client) == 4:
-            self._addressType = address.IPv6Address
-        self.client = client
-        self.hostname = client[0]
-        self.server = server
-        self.sessionno = sessionno
-        self.logstr = f"{self._getLogPrefix(protocol)},{sessionno},{self.hostname}"
-        if server is not None:
-            name = protocol.__class__.__name__
-            self.repstr = f"<{name} #{sessionno} on {server._realPortNumber}>"
-        self.startReading()
-        self.connected = True
 
 
 class Client(Connection, tcp.Client):

@@ -39,7 +39,9 @@ pub(crate) fn accept_connections(
                 accepted += 1;
                 welcome(port, server, connection, peer)?;
                 // The factory may have closed the port.
-                if port.call_method0(intern!(py, "fileno"))?.extract::<i32>()? == -1 {
+                if accepted < limit
+                    && port.call_method0(intern!(py, "fileno"))?.extract::<i32>()? == -1
+                {
                     break;
                 }
             }
@@ -87,6 +89,58 @@ fn welcome(
     protocol
         .call_method1(intern!(py, "makeConnection"), (transport,))
         .map(drop)
+}
+
+#[pymethods]
+impl Stream {
+    /// Starts as the transport of `protocol`, as Twisted's `tcp.Server` does when it is made; the
+    /// descriptor is in place already.
+    #[pyo3(name = "_begin", signature = (protocol, client, server, sessionno, reactor = None))]
+    fn begin(
+        slf: &Bound<'_, Self>,
+        protocol: &Bound<'_, PyAny>,
+        client: &Bound<'_, PyTuple>,
+        server: &Bound<'_, PyAny>,
+        sessionno: &Bound<'_, PyAny>,
+        reactor: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let reactor = match reactor {
+            Some(reactor) => reactor,
+            None => server.getattr(intern!(py, "reactor"))?,
+        };
+        let core = reactor.getattr(intern!(py, "_core"))?;
+        Self::attach(slf, core.cast()?)?;
+        let hostname = client.get_item(0)?;
+        let this = slf.as_any();
+        this.setattr(intern!(py, "reactor"), reactor)?;
+        this.setattr(intern!(py, "client"), client)?;
+        this.setattr(intern!(py, "hostname"), &hostname)?;
+        this.setattr(intern!(py, "server"), server)?;
+        this.setattr(intern!(py, "sessionno"), sessionno)?;
+        if client.len() == 4 {
+            let ipv6 = twisted::names(py)?.ipv6_address.bind(py);
+            this.setattr(intern!(py, "_addressType"), ipv6)?;
+        }
+        let state = slf.get().state(py);
+        let old = state.protocol.replace(Some(protocol.clone().unbind()));
+        drop(old);
+        let prefix = slf.call_method1(intern!(py, "_getLogPrefix"), (protocol,))?;
+        let prefix = format!("{prefix},{sessionno},{hostname}");
+        let prefix = PyString::new(py, &prefix).into_any().unbind();
+        let old = state.logstr.replace(Some(prefix));
+        drop(old);
+        if !server.is_none() {
+            let class = protocol.getattr(intern!(py, "__class__"))?;
+            let name = class.getattr(intern!(py, "__name__"))?;
+            let number = server.getattr(intern!(py, "_realPortNumber"))?;
+            let text = format!("<{name} #{sessionno} on {number}>");
+            this.setattr(intern!(py, "repstr"), text)?;
+        }
+        Self::set_reading(slf, true)?;
+        state.flags.connected.set(true);
+        Ok(())
+    }
 }
 
 /// The peer's address as `socket.accept` gives it, an IPv6 scope being part of the host.

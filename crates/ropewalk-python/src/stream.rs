@@ -225,7 +225,7 @@ impl Stream {
 
     /// Ties the stream to a reactor's core.
     #[pyo3(name = "_attach")]
-    fn attach(slf: &Bound<'_, Self>, core: &Bound<'_, Core>) -> PyResult<()> {
+    pub(crate) fn attach(slf: &Bound<'_, Self>, core: &Bound<'_, Core>) -> PyResult<()> {
         let py = slf.py();
         let state = slf.get().state.get(py);
         state.membership.join(core.clone().unbind());

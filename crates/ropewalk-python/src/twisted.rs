@@ -15,6 +15,7 @@ pub(crate) struct Names {
     pub(crate) lost_failure: Py<PyAny>,
     pub(crate) no_descriptor: Py<PyAny>,
     pub(crate) connection_aborted: Py<PyAny>,
+    pub(crate) ipv6_address: Py<PyAny>,
     /// `_disconnectSelectable` of Twisted's reactors, and the failures that it shares.
     pub(crate) disconnect_selectable: Py<PyAny>,
     /// `wakeUp` of Twisted's reactors.
@@ -59,6 +60,10 @@ fn load(py: Python<'_>) -> PyResult<Names> {
         no_descriptor: py
             .import("twisted.internet.posixbase")?
             .getattr("_NO_FILEDESC")?
+            .unbind(),
+        ipv6_address: py
+            .import("twisted.internet.address")?
+            .getattr("IPv6Address")?
             .unbind(),
         connection_aborted: errors.getattr("ConnectionAborted")?.unbind(),
         log_context_interface: py
