@@ -172,6 +172,13 @@ impl StreamState {
         copy.drained(producer) != Action::Nothing
     }
 
+    /// Whether the write side ends once all is sent, without a wait for the producer: for a layer
+    /// that has something to say last.
+    pub fn ends_when_drained(&self, producer: ProducerState) -> bool {
+        let waits = self.phase == Phase::Disconnecting || self.write == WriteSide::Closing;
+        self.sends() && waits && !producer.awaits_resume()
+    }
+
     /// The program stops reading. A stream that neither reads nor waits to send hears of nothing.
     pub fn pause(&mut self) {
         if self.read == ReadSide::Open {

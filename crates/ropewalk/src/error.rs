@@ -69,6 +69,11 @@ pub enum Error {
     #[error(transparent)]
     Send(#[from] SendError),
 
+    /// A configuration of TLS cannot be used.
+    #[cfg(feature = "tls")]
+    #[error("TLS: {0}")]
+    Tls(#[from] crate::tls::ConfigError),
+
     /// A callback or a job panicked; the panic went no further.
     #[error("panicked: {message}")]
     Panicked {
@@ -116,6 +121,12 @@ pub enum Misuse {
     /// Only UNIX streams pass descriptors.
     #[error("only UNIX streams pass descriptors")]
     NotUnixStream,
+    /// The connection speaks TLS, or is about to, where that must not be.
+    #[error("the connection speaks TLS already")]
+    TlsInUse,
+    /// The connection has ended, or one of its sides has or is about to.
+    #[error("the connection is not open both ways")]
+    NotOpen,
     /// The descriptor is watched already.
     #[error("the descriptor is watched already")]
     AlreadyWatched,
@@ -131,6 +142,11 @@ pub enum Disconnect {
     /// It broke: reset by the peer, unreachable, timed out, …
     #[error("lost: {0}")]
     Lost(#[source] io::Error),
+    /// The peers could not agree, one of them could not show who it is, or what came was not TLS or
+    /// was tampered with.
+    #[cfg(feature = "tls")]
+    #[error("TLS failed: {0}")]
+    Tls(#[source] crate::tls::TlsError),
     /// This side aborted it; data still queued was thrown away.
     #[error("aborted by this side")]
     Aborted,
@@ -156,6 +172,8 @@ impl Clone for Disconnect {
         match self {
             Self::Done => Self::Done,
             Self::Lost(error) => Self::Lost(clone_io_error(error)),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => Self::Tls(error.clone()),
             Self::Aborted => Self::Aborted,
             Self::Shutdown => Self::Shutdown,
             Self::Panicked => Self::Panicked,

@@ -1,4 +1,4 @@
-//! A callback reactor with batteries: TCP, UDP, UNIX sockets, timers, threads, signals and name
+//! A callback reactor with batteries: TCP, UDP, UNIX sockets, TLS, timers, threads, signals and name
 //! resolution on one single-threaded, level-triggered event loop, with its poller chosen at run
 //! time.
 //!
@@ -32,6 +32,8 @@
 //!   [`Reactor::connect_tcp`] give, and [`Reactor::listen_unix`] and [`Reactor::connect_unix`], whose
 //!   transports [pass descriptors](Transport::send_descriptor) too; [`Descriptor`] lets the loop
 //!   watch anything else.
+//! - Any of them may speak TLS, from the first byte or from the middle: module `tls`, of the feature
+//!   with that name.
 //! - Sockets made elsewhere are [adopted](Reactor::adopt_listener), those that [`systemd`] passes
 //!   among them.
 //! - [`DatagramProtocol`] handles the datagrams of a UDP socket ([`Reactor::listen_udp`]), and a
@@ -67,6 +69,8 @@ mod error;
 pub mod host;
 mod reactor;
 pub mod systemd;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod transport;
 
 pub use deferred::{Deferred, DeferredSender};
@@ -85,5 +89,5 @@ pub use transport::{
 
 /// The kernel seam: pollers, registry, waker, sockets, signals. For embedders of [`engine`].
 pub use ropewalk_os as os;
-/// Protocol state without I/O: write queue, stream state. For embedders of [`engine`].
+/// Protocol state without I/O: write queue, stream state, TLS session. For embedders of [`engine`].
 pub use ropewalk_proto as proto;

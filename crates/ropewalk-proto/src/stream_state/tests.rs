@@ -269,3 +269,23 @@ fn a_stream_is_open_until_somebody_wants_its_end() {
         assert!(!stream.is_open());
     }
 }
+
+#[test]
+fn the_write_side_ends_when_drained_only_if_asked_to_and_no_producer_waits() {
+    let none = ProducerState::None;
+    let mut stream = StreamState::new();
+    assert!(!stream.ends_when_drained(none));
+    assert_eq!(stream.lose_write(), Action::Flush);
+    assert!(stream.ends_when_drained(none));
+    assert!(stream.ends_when_drained(ProducerState::Push { paused: false }));
+    assert!(!stream.ends_when_drained(ProducerState::Push { paused: true }));
+    assert!(!stream.ends_when_drained(ProducerState::Pull));
+    assert_eq!(stream.drained(none), Action::ShutdownWrite);
+    assert!(!stream.ends_when_drained(none), "it has ended");
+
+    let mut stream = StreamState::new();
+    assert_eq!(stream.lose(), Action::Flush);
+    assert!(stream.ends_when_drained(none));
+    assert_eq!(stream.abort(), Action::ScheduleAbort);
+    assert!(!stream.ends_when_drained(none));
+}

@@ -73,6 +73,22 @@ impl Address {
         })
     }
 
+    /// The host, as a certificate would be for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidAddress`] for text that is no address.
+    #[cfg(feature = "tls")]
+    pub(crate) fn host(&self) -> Result<String> {
+        match self.target()? {
+            Target::Socket(address) => Ok(address.ip().to_string()),
+            Target::Name { host, .. } => Ok(host),
+            Target::Unix(address) => Err(Error::InvalidAddress {
+                text: address.to_string(),
+            }),
+        }
+    }
+
     /// For a connector over UNIX sockets: no `Address` of a program becomes this.
     pub(super) fn unix(address: UnixAddr) -> Self {
         Self {

@@ -53,6 +53,11 @@ impl Transport {
         Self { stream }
     }
 
+    #[cfg(feature = "tls")]
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
     /// Queues a copy of `data`.
     ///
     /// What is written after [`lose_connection`](Self::lose_connection), but before the connection
@@ -95,7 +100,8 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// [`Misuse::NotUnixStream`] for a connection of another kind; the descriptor is closed.
+    /// - [`Misuse::NotUnixStream`] for a connection of another kind; the descriptor is closed.
+    /// - [`Misuse::TlsInUse`]: nothing passes a layer of TLS but bytes; the descriptor is closed.
     pub fn send_descriptor(&self, descriptor: impl Into<OwnedFd>) -> Result<(), Misuse> {
         self.stream.send_descriptor(descriptor.into())
     }
@@ -121,7 +127,7 @@ impl Transport {
 
     /// How much is queued and not yet taken by the system, in bytes.
     pub fn buffered_len(&self) -> usize {
-        self.stream.queue().borrow().len()
+        self.stream.unsent_len()
     }
 
     /// Closes the connection when all that is queued is sent. Reading stops at once.
@@ -130,7 +136,7 @@ impl Transport {
     /// The protocol hears [`Disconnect::Done`](crate::Disconnect::Done) in a later step; only when
     /// the write side is closed already, right after the current callback.
     pub fn lose_connection(&self) {
-        self.stream.request(StreamState::lose);
+        self.stream.lose();
     }
 
     /// Closes the write side when all that is queued is sent: the peer sees the end of the stream,

@@ -10,7 +10,8 @@
 //!   The exceptions are named where they are.
 //! - A callback that panics is reported, and costs its connection, never a port or the loop.
 //!
-//! It does not know TLS, which poller it runs on, or the reactor's lifecycle.
+//! TLS is a layer of a stream, of which only `stream` knows. Nothing here knows which poller it runs
+//! on, or the reactor's lifecycle.
 
 mod accept;
 mod address;
@@ -57,6 +58,9 @@ pub(crate) struct Shared {
     watched: RefCell<foreign::Watched>,
     /// What datagrams are received into; empty while in use, and before the first.
     batch: Cell<Option<ReceiveBatch>>,
+    /// Memory for what is encrypted and about to be sent: connections that are idle have none.
+    #[cfg(feature = "tls")]
+    ciphertext: Cell<Vec<u8>>,
 }
 
 impl Shared {
@@ -68,6 +72,8 @@ impl Shared {
             reserve: RefCell::new(FdReserve::new()?),
             watched: RefCell::default(),
             batch: Cell::new(None),
+            #[cfg(feature = "tls")]
+            ciphertext: Cell::default(),
         })
     }
 

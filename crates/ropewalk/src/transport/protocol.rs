@@ -34,6 +34,12 @@ pub trait Protocol: 'static {
         let _ = transport;
     }
 
+    /// The TLS handshake is over, and `Transport::tls` tells what was agreed on: called once for
+    /// each layer, before any data that came through it. What was written before goes out now.
+    fn handshake_completed(&mut self, transport: &Transport) {
+        let _ = transport;
+    }
+
     /// The peer sent `data`, at most 64 KiB of it. The bytes are borrowed: keep a copy.
     fn data_received(&mut self, transport: &Transport, data: &[u8]);
 
@@ -74,6 +80,10 @@ pub trait Protocol: 'static {
 impl Protocol for Box<dyn Protocol> {
     fn connection_made(&mut self, transport: &Transport) {
         (**self).connection_made(transport);
+    }
+
+    fn handshake_completed(&mut self, transport: &Transport) {
+        (**self).handshake_completed(transport);
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {

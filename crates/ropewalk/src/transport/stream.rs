@@ -1,10 +1,18 @@
-//! One TCP connection as a source of the engine: reads, flushes, and ends.
+//! One connection as a source of the engine: reads, flushes, and ends.
 
+mod callbacks;
 mod flow;
+#[cfg(feature = "tls")]
+mod layer;
+#[cfg(not(feature = "tls"))]
+#[path = "stream/no_layer.rs"]
+mod layer;
 mod passing;
+#[cfg(feature = "tls")]
+mod tls;
 mod transfer;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
@@ -13,6 +21,7 @@ use bytes::Bytes;
 use ropewalk_os::{Interest, Readiness, SourceFd, Token, socket};
 use ropewalk_proto::{Action, CloseReason, Flow, StreamState, WriteQueue};
 
+use self::layer::Layer;
 use self::passing::Passing;
 use super::{NetAddr, Producer, ProducerKind, Protocol, Transport};
 use crate::error::Disconnect;
@@ -67,6 +76,8 @@ pub(crate) struct Stream {
     notes: Notes,
     /// What a UNIX stream has beyond any other.
     passing: Option<Box<Passing>>,
+    /// TLS, from when it is started.
+    layer: OnceCell<Box<Layer>>,
 }
 
 #[derive(Default)]
@@ -110,6 +121,7 @@ impl Stream {
                 ..Notes::default()
             },
             passing: is_unix.then(Box::default),
+            layer: OnceCell::new(),
         });
         let source: Rc<dyn Source> = Rc::clone(&stream) as Rc<dyn Source>;
         stream
@@ -158,6 +170,12 @@ impl Stream {
         Some(())
     }
 
+    /// How much is queued or on its way to the socket, in bytes.
+    pub(crate) fn unsent_len(&self) -> usize {
+        let layer = self.layer.get().map_or(0, |layer| layer.unsent_len());
+        self.queue.borrow().len() + layer
+    }
+
     /// Queues what `append` pushes, unless the connection takes no more.
     pub(crate) fn write(&self, append: impl FnOnce(&mut WriteQueue<Bytes>) -> Flow) {
         if !self.state.get().takes_writes() {
@@ -194,7 +212,16 @@ impl Stream {
         if self.state.replace(state) != state {
             if let Some(core) = self.core.upgrade() {
                 self.update_interest(&core);
+                self.ask_pending(&core);
             }
+        }
+    }
+
+    /// Closes the connection when all is sent.
+    pub(crate) fn lose(&self) {
+        match self.closes_by_abort() {
+            true => self.request(StreamState::abort),
+            false => self.request(StreamState::lose),
         }
     }
 
@@ -239,12 +266,32 @@ impl Stream {
         }
     }
 
+    /// Whether input is wanted, by the program or by the layer.
+    fn reads(&self) -> bool {
+        let state = self.state.get();
+        state.reads() || self.layer.get().is_some_and(|layer| layer.reads(state))
+    }
+
+    /// Whether nothing is left to be sent, nor to be waited for before the connection may end.
+    fn is_drained(&self) -> bool {
+        let layer = self.layer.get();
+        self.queue.borrow().is_empty()
+            && layer.is_none_or(|layer| layer.is_drained(self.state.get()))
+    }
+
+    /// Has what the layer holds read, of which no readiness tells.
+    fn ask_pending(&self, core: &Core) {
+        if self.reads() && self.layer.get().is_some_and(|layer| layer.has_pending()) {
+            self.ask_later(core, Readiness::READABLE);
+        }
+    }
+
     fn update_interest(&self, core: &Core) {
         let Some(token) = self.token.get() else {
             return;
         };
         let state = self.state.get();
-        let readable = state.reads() && !self.notes.read_deferred.get();
+        let readable = self.reads() && !self.notes.read_deferred.get();
         let writable = state.sends() && self.notes.blocked.get();
         let interest = Interest::NONE
             .with_readable(readable)
@@ -278,10 +325,11 @@ impl Stream {
         self.settle(core);
     }
 
-    /// Ends the connection because the system said `error`.
+    /// Ends the connection because the system said `error`, or because of what the layer said before.
     fn fail(&self, core: &Rc<Core>, error: io::Error) {
         if let Action::Close(_) = self.step(StreamState::io_failed) {
-            self.end(core, Disconnect::Lost(error));
+            let reason = self.layer.get().and_then(|layer| layer.failure());
+            self.end(core, reason.unwrap_or(Disconnect::Lost(error)));
         }
     }
 
@@ -303,6 +351,9 @@ impl Stream {
             close(fd, &reason, self.notes.adopted.get());
             drop(source);
         }
+        if let Some(layer) = self.layer.get() {
+            layer.stop_timer(core);
+        }
         self.drop_unsent();
         self.lost.set(Some(reason));
         self.settle(core);
@@ -314,78 +365,8 @@ impl Stream {
         if let Some(passing) = &self.passing {
             passing.clear();
         }
-    }
-
-    fn is_busy(&self) -> bool {
-        let protocol = self.protocol.take();
-        let busy = protocol.is_none();
-        self.protocol.set(protocol);
-        busy
-    }
-
-    /// Puts the protocol back after its callback, unless that put another in its place.
-    fn put_back(&self, protocol: Box<dyn Protocol>) {
-        let newer = self.protocol.take();
-        match newer {
-            None => self.protocol.set(Some(protocol)),
-            Some(newer) => {
-                self.protocol.set(Some(newer));
-                drop(protocol);
-            }
-        }
-    }
-
-    /// Runs a callback of the protocol, and then tells it what happened meanwhile. A protocol that
-    /// is busy does not hear of it.
-    fn deliver(
-        &self,
-        core: &Rc<Core>,
-        during: &'static str,
-        callback: impl FnOnce(&mut dyn Protocol, &Transport),
-    ) {
-        let Some(me) = self.me.upgrade() else { return };
-        let Some(mut protocol) = self.protocol.take() else {
-            return;
-        };
-        let transport = Transport::new(me);
-        let done = core.guard(during, || callback(&mut *protocol, &transport));
-        self.put_back(protocol);
-        if done.is_none() {
-            self.act(core, self.step(StreamState::callback_failed));
-        }
-        self.settle(core);
-    }
-
-    /// Tells the protocol what it could not be told while its callback was running.
-    fn settle(&self, core: &Rc<Core>) {
-        if self.is_busy() {
-            return;
-        }
-        if self.notes.read_deferred.replace(false) {
-            self.update_interest(core);
-        }
-        if self.notes.write_closed_due.replace(false) && self.state.get().is_connected() {
-            self.deliver(core, "a protocol's write_closed", |protocol, transport| {
-                protocol.write_closed(transport);
-            });
-        }
-        if let Some(reason) = self.lost.take() {
-            self.tell_lost(core, reason);
-        }
-    }
-
-    /// The last callback; the protocol goes with it.
-    fn tell_lost(&self, core: &Rc<Core>, reason: Disconnect) {
-        let owner = self.owner.take();
-        if let Some(mut protocol) = self.protocol.take() {
-            let reason = reason.clone();
-            core.guard("a protocol's connection_lost", || {
-                protocol.connection_lost(reason);
-                drop(protocol);
-            });
-        }
-        if let Some(owner) = owner {
-            owner.stream_ended(core, reason);
+        if let Some(layer) = self.layer.get() {
+            layer.drop_unsent();
         }
     }
 }
@@ -422,9 +403,7 @@ impl Source for Stream {
             let first = self.failure.take();
             self.failure.set(first.or(Some(error)));
             self.ask_later(core, Readiness::WRITABLE);
-        } else if self.queue.borrow().is_empty()
-            && self.state.get().follows_drain(self.producer_state())
-        {
+        } else if self.is_drained() && self.state.get().follows_drain(self.producer_state()) {
             self.ask_later(core, Readiness::WRITABLE);
         }
     }

@@ -200,6 +200,10 @@ impl Protocol for Recorder {
         self.note("made", Some(transport));
     }
 
+    fn handshake_completed(&mut self, transport: &Transport) {
+        self.note("handshake", Some(transport));
+    }
+
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
         self.log.data.borrow_mut().extend_from_slice(data);
         self.note("data", Some(transport));

@@ -204,6 +204,9 @@ impl Stream {
         let Some(passing) = &self.passing else {
             return Err(Misuse::NotUnixStream);
         };
+        if self.layer.get().is_some() {
+            return Err(Misuse::TlsInUse);
+        }
         if self.state.get().takes_writes() {
             // Bound first, so that the borrow ends before a producer is paused.
             let flow = passing.push(fd, &mut self.queue.borrow_mut());

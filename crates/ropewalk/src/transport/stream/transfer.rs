@@ -21,13 +21,16 @@ const GATHER: usize = 64;
 impl Stream {
     /// Reads once. Answers whether anything came of it: data, an end or an error.
     pub(super) fn read(&self, core: &Rc<Core>, token: Token) -> bool {
-        if !self.state.get().reads() {
+        if !self.reads() {
             return false;
         }
         if self.is_busy() {
             self.notes.read_deferred.set(true);
             self.update_interest(core);
             return true;
+        }
+        if let Some(layer) = self.layer.get() {
+            return self.read_secured(core, token, layer);
         }
         let mut buffer = core.engine.take_read_buffer();
         let received = match self.passing {
@@ -87,7 +90,7 @@ impl Stream {
         }
     }
 
-    fn lives_half_closed(&self, core: &Core) -> bool {
+    pub(super) fn lives_half_closed(&self, core: &Core) -> bool {
         let Some(protocol) = self.protocol.take() else {
             return false;
         };
@@ -103,7 +106,7 @@ impl Stream {
         }
         if let Err(error) = self.send(core, token) {
             self.end_after_input(core, token, error);
-        } else if self.queue.borrow().is_empty() {
+        } else if self.is_drained() {
             let producer = self.producer_state();
             self.act(core, self.step(|state| state.drained(producer)));
         }
@@ -111,6 +114,9 @@ impl Stream {
 
     /// Sends once; waits for writability exactly while anything is left.
     pub(super) fn send(&self, core: &Core, token: Token) -> io::Result<()> {
+        if let Some(layer) = self.layer.get() {
+            return self.send_secured(core, token, layer);
+        }
         let mut queue = self.queue.borrow_mut();
         let mut released = Released::default();
         let outcome = match &self.passing {
@@ -129,7 +135,7 @@ impl Stream {
     }
 }
 
-fn send_bytes(
+pub(super) fn send_bytes(
     core: &Core,
     token: Token,
     queue: &mut WriteQueue<Bytes>,
