@@ -18,6 +18,7 @@ mod address;
 mod adopt;
 mod attempt;
 mod connector;
+mod datagram;
 mod factory;
 mod foreign;
 mod handle;
@@ -27,7 +28,6 @@ mod options;
 mod producer;
 mod protocol;
 mod stream;
-mod udp;
 mod unix;
 
 use std::cell::{Cell, RefCell};
@@ -38,6 +38,9 @@ use ropewalk_os::socket::datagram::ReceiveBatch;
 
 pub use address::Address;
 pub use connector::{Connector, ConnectorState};
+pub use datagram::{
+    AddressFault, DatagramProtocol, DatagramTransport, Interface, SendError, UdpOptions,
+};
 pub use factory::Factory;
 pub use foreign::Descriptor;
 pub use handle::{PeerCredentials, Transport};
@@ -46,9 +49,6 @@ pub use net_addr::NetAddr;
 pub use options::{ConnectOptions, ListenOptions};
 pub use producer::{Producer, ProducerKind};
 pub use protocol::Protocol;
-pub use udp::{
-    AddressFault, DatagramProtocol, DatagramTransport, Interface, SendError, UdpOptions,
-};
 pub use unix::{UnixAddr, UnixConnectOptions, UnixListenOptions};
 
 /// What the transports of one reactor share.
@@ -80,7 +80,7 @@ impl Shared {
     /// Lends the buffers for datagrams. They are taken, not borrowed, so that a callback with data
     /// in them may run a nested turn; give them back.
     fn take_batch(&self) -> ReceiveBatch {
-        self.batch.take().unwrap_or_else(udp::new_batch)
+        self.batch.take().unwrap_or_else(datagram::new_batch)
     }
 
     fn give_batch(&self, batch: ReceiveBatch) {

@@ -17,7 +17,6 @@
 
 mod error;
 mod handle;
-mod listen;
 mod multicast;
 mod options;
 mod pace;
@@ -26,6 +25,7 @@ mod protocol;
 mod queue;
 mod receive;
 mod send;
+mod udp;
 
 use ropewalk_os::socket::datagram::ReceiveBatch;
 
