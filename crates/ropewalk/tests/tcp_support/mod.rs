@@ -10,16 +10,14 @@
 pub(crate) mod client;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ropewalk::{Disconnect, ListeningPort, Protocol, Reactor, Transport};
+use ropewalk_testkit::DescriptorCount;
 
 use crate::variant::{self, Variant};
 
@@ -39,44 +37,13 @@ static ONE_BY_ONE: Mutex<()> = Mutex::new(());
 
 pub(crate) fn run(variant: Variant, case: fn(&Reactor)) {
     let _alone = ONE_BY_ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = descriptors();
-    {
-        let reactor = variant.reactor();
-        case(&reactor);
-        reactor.disconnect_all();
-        // Deferred results and thread calls that are still under way.
-        reactor.turn(Some(Duration::ZERO)).unwrap();
-    }
-    let left = || {
-        let mut now = descriptors();
-        now.retain(|number, _| !before.contains_key(number));
-        now
-    };
-    // What the harness or a thread that ends has open for a moment is no leak; a leak stays.
-    let deadline = Instant::now() + Duration::from_secs(1);
-    while !left().is_empty() && Instant::now() < deadline {
-        std::thread::yield_now();
-    }
-    let left = left();
-    assert!(left.is_empty(), "descriptors left open: {left:?}");
-}
-
-fn descriptors() -> BTreeMap<String, PathBuf> {
-    let entries = fs::read_dir("/proc/self/fd")
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let open = entries.filter_map(|path| {
-        let target = fs::read_link(&path).ok()?;
-        // The directory that is being read is no leak.
-        let own = target.to_string_lossy().contains("/fd");
-        (!own).then(|| {
-            (
-                path.file_name().unwrap().to_string_lossy().into_owned(),
-                target,
-            )
-        })
-    });
-    open.collect()
+    // Dropped last, when everything is closed.
+    let _count = DescriptorCount::new();
+    let reactor = variant.reactor();
+    case(&reactor);
+    reactor.disconnect_all();
+    // Deferred results and thread calls that are still under way.
+    reactor.turn(Some(Duration::ZERO)).unwrap();
 }
 
 /// Turns the reactor until `done`, or fails.
