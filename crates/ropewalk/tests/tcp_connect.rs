@@ -58,15 +58,13 @@ mod socket {
     use std::net::SocketAddr;
     use std::os::fd::OwnedFd;
 
-    use rustix::net::{AddressFamily, SocketFlags, SocketType};
+    use rustix::net::{AddressFamily, SocketType};
 
     /// A socket that is bound and does not listen.
     pub(crate) struct Bound(#[allow(dead_code, reason = "held for its address")] OwnedFd);
 
     pub(crate) fn bound() -> (Bound, SocketAddr) {
-        let flags = SocketFlags::CLOEXEC;
-        let fd =
-            rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
+        let fd = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         rustix::net::bind(&fd, &any).unwrap();
         let address = rustix::net::getsockname(&fd).unwrap().try_into().unwrap();
