@@ -4,14 +4,12 @@
 //! cargo run --release --example udp_echo -- 127.0.0.1:8007
 //! ```
 
-use std::net::SocketAddr;
-
-use ropewalk::{DatagramProtocol, DatagramTransport, Reactor};
+use ropewalk::{DatagramProtocol, DatagramTransport, NetAddr, Reactor};
 
 struct Echo;
 
 impl DatagramProtocol for Echo {
-    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: SocketAddr) {
+    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: NetAddr) {
         // A sender who asks for more than its network takes gets no answer. What the system has no
         // room for waits, and is dropped beyond the bound: datagrams may be lost on any way.
         if let Err(error) = transport.send_to(data, from) {

@@ -36,8 +36,8 @@
 //!   with that name.
 //! - Sockets made elsewhere are [adopted](Reactor::adopt_listener), those that [`systemd`] passes
 //!   among them.
-//! - [`DatagramProtocol`] handles the datagrams of a UDP socket ([`Reactor::listen_udp`]), and a
-//!   [`DatagramTransport`] sends them.
+//! - [`DatagramProtocol`] handles the datagrams of a UDP or UNIX socket ([`Reactor::listen_udp`],
+//!   [`Reactor::listen_unix_datagram`]), and a [`DatagramTransport`] sends them.
 //! - [`Deferred`] is a result that comes later: awaitable, and with callbacks.
 //! - Errors say whose fault they are ([`Error`], [`Misuse`], [`ConnectError`]); the end of a
 //!   connection is no error but a [`Disconnect`].
@@ -84,7 +84,7 @@ pub use transport::{
     Address, AddressFault, ConnectOptions, Connector, ConnectorState, DatagramProtocol,
     DatagramTransport, Descriptor, Factory, Interface, ListenOptions, ListeningPort, NetAddr,
     PeerCredentials, Producer, ProducerKind, Protocol, SendError, Transport, UdpOptions, UnixAddr,
-    UnixConnectOptions, UnixListenOptions,
+    UnixConnectOptions, UnixDatagramOptions, UnixListenOptions,
 };
 
 /// The kernel seam: pollers, registry, waker, sockets, signals. For embedders of [`engine`].

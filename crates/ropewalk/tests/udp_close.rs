@@ -179,7 +179,7 @@ fn stopping_closes_the_socket_in_a_later_step(reactor: &Reactor) {
     let stopped = port.stop_listening();
     assert!(port.is_listening() && !stopped.is_ready());
     let local = port.local_addr();
-    UdpSocket::bind(local).unwrap_err();
+    UdpSocket::bind(local.clone()).unwrap_err();
     until(reactor, "the end", || stopped.is_ready());
     assert!(!port.is_listening());
     assert_eq!(port.local_addr(), local);

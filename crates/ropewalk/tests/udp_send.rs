@@ -82,7 +82,7 @@ fn a_datagram_that_is_too_long_is_refused_with_its_size(reactor: &Reactor) {
 
 fn addresses_that_cannot_be_sent_to_are_refused(reactor: &Reactor) {
     let (port, _) = listen(reactor);
-    let fault = |to: &str| match port.send_to(b"x", to.parse().unwrap()) {
+    let fault = |to: &str| match port.send_to(b"x", to.parse::<SocketAddr>().unwrap()) {
         Err(SendError::BadAddress { to: told, fault }) => {
             assert_eq!(told, to.parse::<SocketAddr>().unwrap());
             fault
@@ -96,13 +96,13 @@ fn addresses_that_cannot_be_sent_to_are_refused(reactor: &Reactor) {
     if has_ipv6() {
         let (recorder, _) = udp_support::Recorder::new();
         let six = reactor.listen_udp("[::1]:0", recorder).unwrap();
-        let refused = six.send_to(b"x", "127.0.0.1:9".parse().unwrap());
+        let refused = six.send_to(b"x", "127.0.0.1:9".parse::<SocketAddr>().unwrap());
         assert_eq!(kind(&refused.unwrap_err()), "bad address");
     }
 }
 
 fn broadcasting_needs_the_option(reactor: &Reactor) {
-    let everybody: SocketAddr = "127.255.255.255:9".parse().unwrap();
+    let everybody: SocketAddr = "127.255.255.255:9".parse::<SocketAddr>().unwrap();
     let (port, _) = listen(reactor);
     let refused = port.send_to(b"x", everybody).unwrap_err();
     assert!(
@@ -121,7 +121,7 @@ fn broadcasting_needs_the_option(reactor: &Reactor) {
 fn a_network_without_a_way_is_told(reactor: &Reactor) {
     // From the loopback address, nobody outside is reached.
     let (port, _) = listen(reactor);
-    let outside: SocketAddr = "192.0.2.1:9".parse().unwrap();
+    let outside: SocketAddr = "192.0.2.1:9".parse::<SocketAddr>().unwrap();
     let refused = port.send_to(b"x", outside).unwrap_err();
     assert!(
         matches!(kind(&refused), "unreachable" | "bad address"),
@@ -131,7 +131,7 @@ fn a_network_without_a_way_is_told(reactor: &Reactor) {
         let (recorder, _) = udp_support::Recorder::new();
         let only = UdpOptions::new().v6_only(true);
         let six = reactor.listen_udp_with("[::]:0", only, recorder).unwrap();
-        let refused = six.send_to(b"x", "[::ffff:127.0.0.1]:9".parse().unwrap());
+        let refused = six.send_to(b"x", "[::ffff:127.0.0.1]:9".parse::<SocketAddr>().unwrap());
         assert_eq!(kind(&refused.unwrap_err()), "unreachable");
     }
 }
@@ -141,7 +141,7 @@ fn a_refused_datagram_does_not_harm_the_next(reactor: &Reactor) {
     let client = peer();
     let to = client.local_addr().unwrap();
     port.send_to(&[0; 70_000], to).unwrap_err();
-    port.send_to(b"x", "127.0.0.1:0".parse().unwrap())
+    port.send_to(b"x", "127.0.0.1:0".parse::<SocketAddr>().unwrap())
         .unwrap_err();
     port.send_to(b"fine", to).unwrap();
     assert_eq!(receive(&client).0, b"fine");

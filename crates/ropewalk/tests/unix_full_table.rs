@@ -16,7 +16,7 @@ use std::process::Command;
 use std::rc::Rc;
 
 use ropewalk::os::socket::unix::send_with_descriptors;
-use ropewalk::{Protocol, Reactor, Transport};
+use ropewalk::{DatagramProtocol, DatagramTransport, Error, NetAddr, Protocol, Reactor, Transport};
 use tcp_support::{Log, Recorder, over_every_poller, settle, until};
 use unix_support::{Directory, connect, receive_all, receive_exactly, serve};
 use variant::Variant;
@@ -24,6 +24,7 @@ use variant::Variant;
 over_every_poller! {
     descriptors_that_do_not_fit_end_the_connection,
     connections_that_do_not_fit_are_shed,
+    a_datagram_socket_that_does_not_fit_is_refused,
 }
 
 const CHILD: &str = "ROPEWALK_TEST_FULL_TABLE";
@@ -34,6 +35,10 @@ fn descriptors_that_do_not_fit_end_the_connection(reactor: &Reactor) {
 
 fn connections_that_do_not_fit_are_shed(reactor: &Reactor) {
     run_alone(reactor, "child_with_connections_that_do_not_fit");
+}
+
+fn a_datagram_socket_that_does_not_fit_is_refused(reactor: &Reactor) {
+    run_alone(reactor, "child_with_a_datagram_socket_that_does_not_fit");
 }
 
 fn run_alone(reactor: &Reactor, test: &str) {
@@ -130,6 +135,36 @@ fn child_with_connections_that_do_not_fit() {
     let mut client = connect(&path);
     client.write_all(b"hello").unwrap();
     assert_eq!(receive_exactly(&reactor, &mut client, 5), b"hello");
+}
+
+struct Sink;
+
+impl DatagramProtocol for Sink {
+    fn datagram_received(&mut self, _: &DatagramTransport, _: &[u8], _: NetAddr) {}
+}
+
+#[test]
+#[ignore = "run in a process of its own by another test"]
+fn child_with_a_datagram_socket_that_does_not_fit() {
+    let Some(reactor) = child_reactor() else {
+        return;
+    };
+    let directory = Directory::new();
+    let path = directory.join("port");
+    let mut full = fill_the_table();
+    let refused = reactor.listen_unix_datagram(&path, Sink);
+    let Err(Error::CannotListen { source, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(source.raw_os_error(), Some(24));
+    let refused = reactor.connect_unix_datagram(&path, Sink);
+    let Err(Error::Connect(error)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(error.io_error().unwrap().raw_os_error(), Some(24));
+    full.clear();
+    directory.assert_empty();
+    reactor.listen_unix_datagram(&path, Sink).unwrap();
 }
 
 fn fill_the_table() -> Vec<File> {

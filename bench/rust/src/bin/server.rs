@@ -66,7 +66,7 @@ impl Producer for Chunk {
 struct DatagramEcho;
 
 impl DatagramProtocol for DatagramEcho {
-    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: SocketAddr) {
+    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: NetAddr) {
         // Whoever cannot be answered is not waited for.
         let _ = transport.send_to(data, from);
     }
@@ -76,7 +76,7 @@ impl DatagramProtocol for DatagramEcho {
 struct Count(u64);
 
 impl DatagramProtocol for Count {
-    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: SocketAddr) {
+    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: NetAddr) {
         if data == b"?" {
             let _ = transport.send_to(self.0.to_string().as_bytes(), from);
         } else {

@@ -118,6 +118,23 @@ pub fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<UnixAddr> {
     named(&RawAddress::asked(fd, libc::getpeername)?)
 }
 
+/// Whether a send failed because the peer of a connected datagram socket is not there any more, or
+/// has turned to somebody else: whoever is bound to its address by now may be connected to anew.
+/// Linux tells it once as a refusal, and from then on that there is no connection; other systems
+/// say that an address is missing.
+pub fn is_peer_gone(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ECONNREFUSED | libc::ENOTCONN | libc::ECONNRESET | libc::EDESTADDRREQ)
+    )
+}
+
+/// Whether the address is that of a socket of another kind (`EPROTOTYPE`): a stream's, for a
+/// datagram.
+pub fn is_other_kind(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EPROTOTYPE)
+}
+
 /// Who is at the other end of a stream: as it was when the peer connected, or began to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credentials {

@@ -1,4 +1,5 @@
-//! Connections, ports and connectors over TCP and UNIX sockets, datagrams over UDP, and foreign descriptors.
+//! Connections, ports, connectors and datagrams over internet and UNIX sockets, and foreign
+//! descriptors.
 //!
 //! A transport is a [`Source`](crate::reactor::core::Source) of the engine on one side and calls a
 //! [`Protocol`] on the other. The rules that hold for all of them:
@@ -40,6 +41,7 @@ pub use address::Address;
 pub use connector::{Connector, ConnectorState};
 pub use datagram::{
     AddressFault, DatagramProtocol, DatagramTransport, Interface, SendError, UdpOptions,
+    UnixDatagramOptions,
 };
 pub use factory::Factory;
 pub use foreign::Descriptor;
@@ -77,10 +79,12 @@ impl Shared {
         })
     }
 
-    /// Lends the buffers for datagrams. They are taken, not borrowed, so that a callback with data
-    /// in them may run a nested turn; give them back.
-    fn take_batch(&self) -> ReceiveBatch {
-        self.batch.take().unwrap_or_else(datagram::new_batch)
+    /// Lends the buffers for datagrams of up to `longest` bytes. They are taken, not borrowed, so
+    /// that a callback with data in them may run a nested turn; give them back.
+    fn take_batch(&self, longest: usize) -> ReceiveBatch {
+        let kept = self.batch.take();
+        kept.filter(|batch| batch.capacity() > longest)
+            .unwrap_or_else(|| datagram::new_batch(longest))
     }
 
     fn give_batch(&self, batch: ReceiveBatch) {

@@ -3,13 +3,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::thread;
 
-use ropewalk::{DatagramProtocol, DatagramTransport, Disconnect, Reactor, UdpOptions};
+use ropewalk::{DatagramProtocol, DatagramTransport, Disconnect, NetAddr, Reactor, UdpOptions};
 
 use crate::tcp_support::{LIMIT, until};
 
@@ -17,7 +17,7 @@ use crate::tcp_support::{LIMIT, until};
 #[derive(Default)]
 pub(crate) struct Log {
     pub(crate) events: RefCell<Vec<&'static str>>,
-    pub(crate) data: RefCell<Vec<(Vec<u8>, SocketAddr)>>,
+    pub(crate) data: RefCell<Vec<(Vec<u8>, NetAddr)>>,
     pub(crate) dropped: Cell<usize>,
     pub(crate) reason: RefCell<Option<Disconnect>>,
     busy: Cell<bool>,
@@ -116,7 +116,7 @@ impl DatagramProtocol for Recorder {
         self.note("started", Some(transport));
     }
 
-    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: SocketAddr) {
+    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: NetAddr) {
         self.log.data.borrow_mut().push((data.to_vec(), from));
         self.note("data", Some(transport));
     }
@@ -176,11 +176,11 @@ pub(crate) fn listen_with(
 }
 
 /// The next datagram that the peer receives.
-pub(crate) fn receive(peer: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+pub(crate) fn receive(peer: &UdpSocket) -> (Vec<u8>, NetAddr) {
     let mut buffer = vec![0; 70_000];
     let (length, from) = peer.recv_from(&mut buffer).unwrap();
     buffer.truncate(length);
-    (buffer, from)
+    (buffer, from.into())
 }
 
 /// Stops the port and waits for that.

@@ -1,15 +1,17 @@
 //! Why a datagram was not sent.
 
 use std::io;
-use std::net::SocketAddr;
 
-use ropewalk_os::socket;
+use ropewalk_os::socket::{self, unix};
+
+use crate::transport::NetAddr;
 
 /// Why a datagram was not sent: what [`DatagramTransport::send_to`](super::DatagramTransport::send_to)
 /// and [`send`](super::DatagramTransport::send) fail with.
 ///
-/// A full socket buffer is none of these: the datagram waits, or is dropped with a notice. Nor is
-/// that the receiver did not get it, which nobody knows.
+/// A full buffer, this socket's or the receiver's, is none of these: the datagram waits, or is
+/// dropped with a notice. Nor is that an internet receiver did not get it, which nobody knows; of a
+/// UNIX one the system knows whether it is there.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
@@ -23,7 +25,7 @@ pub enum SendError {
     #[error("cannot send to {to}: {fault}")]
     BadAddress {
         /// The receiver that was named.
-        to: SocketAddr,
+        to: NetAddr,
         /// What is wrong with it.
         fault: AddressFault,
     },
@@ -31,16 +33,26 @@ pub enum SendError {
     #[error("no route to {to}: {source}")]
     Unreachable {
         /// The receiver.
-        to: SocketAddr,
+        to: NetAddr,
         /// What the system said: `ENETUNREACH`, `EHOSTUNREACH`, `ENETDOWN`.
         source: io::Error,
     },
+    /// Nobody receives there: no such path, or no socket bound to it any more.
+    #[error("nobody receives at {to}: {source}")]
+    NoReceiver {
+        /// The receiver.
+        to: NetAddr,
+        /// What the system said: `ENOENT`, `ECONNREFUSED`; `ENOTCONN` when the other end of a pair
+        /// is gone.
+        source: io::Error,
+    },
     /// Not allowed: a broadcast address without
-    /// [`UdpOptions::broadcast`](super::UdpOptions::broadcast), or a firewall's rule.
+    /// [`UdpOptions::broadcast`](super::UdpOptions::broadcast), or a firewall's rule; a path that
+    /// this user may not write to, or a UNIX socket that is connected to somebody else.
     #[error("not allowed to send to {to}: {source}")]
     Denied {
         /// The receiver.
-        to: SocketAddr,
+        to: NetAddr,
         /// What the system said: `EACCES`, `EPERM`.
         source: io::Error,
     },
@@ -54,7 +66,7 @@ pub enum SendError {
     #[error("cannot send to {to}: {source}")]
     Os {
         /// The receiver.
-        to: SocketAddr,
+        to: NetAddr,
         /// What the system said.
         source: io::Error,
     },
@@ -64,13 +76,19 @@ pub enum SendError {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AddressFault {
-    /// IPv4 for an IPv6 socket, or the other way round. An IPv6 socket for both families names IPv4
-    /// peers by mapped addresses (`::ffff:192.0.2.1`).
+    /// A path for an internet socket, IPv4 for an IPv6 socket, or the other way round. An IPv6
+    /// socket for both families names IPv4 peers by mapped addresses (`::ffff:192.0.2.1`).
     #[error("of another family than the socket")]
     WrongFamily,
     /// Port 0, where nobody receives.
     #[error("port 0 is no receiver")]
     PortZero,
+    /// A UNIX socket without a name, which nobody can send to: who wants answers binds.
+    #[error("a socket without a name is no receiver")]
+    Unnamed,
+    /// A UNIX socket of another kind: a stream's.
+    #[error("a socket of another kind")]
+    WrongKind,
     /// The transport is connected to another peer.
     #[error("connected to another peer")]
     NotThePeer,
@@ -81,13 +99,20 @@ pub enum AddressFault {
 
 impl SendError {
     /// Sorts what the system refused a datagram of `size` bytes with.
-    pub(super) fn from_system(source: io::Error, size: usize, to: SocketAddr) -> Self {
+    pub(super) fn from_system(source: io::Error, size: usize, to: NetAddr) -> Self {
         use io::ErrorKind::{
             AddrNotAvailable, HostUnreachable, InvalidInput, NetworkDown, NetworkUnreachable,
             PermissionDenied,
         };
         if socket::is_message_too_long(&source) {
             return Self::TooLong { size };
+        }
+        if unix::is_other_kind(&source) {
+            let fault = AddressFault::WrongKind;
+            return Self::BadAddress { to, fault };
+        }
+        if is_nobody_there(&source) {
+            return Self::NoReceiver { to, source };
         }
         match source.kind() {
             NetworkUnreachable | HostUnreachable | NetworkDown => Self::Unreachable { to, source },
@@ -101,23 +126,48 @@ impl SendError {
     }
 }
 
+/// Whether the system says that no socket is there to receive.
+pub(super) fn is_nobody_there(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, NotConnected, NotFound};
+    matches!(error.kind(), ConnectionRefused | NotConnected | NotFound)
+}
+
 /// What of an address can be seen without asking the system.
-pub(super) fn fault(to: SocketAddr, local: SocketAddr) -> Option<AddressFault> {
-    if to.is_ipv4() != local.is_ipv4() {
-        Some(AddressFault::WrongFamily)
-    } else if to.port() == 0 {
-        Some(AddressFault::PortZero)
-    } else {
-        None
+pub(super) fn fault(to: &NetAddr, local: &NetAddr) -> Option<AddressFault> {
+    match (to, local) {
+        (NetAddr::Ip(to), NetAddr::Ip(local)) if to.is_ipv4() == local.is_ipv4() => {
+            (to.port() == 0).then_some(AddressFault::PortZero)
+        }
+        (NetAddr::Unix(to), NetAddr::Unix(_)) => to.is_unnamed().then_some(AddressFault::Unnamed),
+        _ => Some(AddressFault::WrongFamily),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::UnixAddr;
+    use std::net::SocketAddr;
+
+    fn receiver() -> NetAddr {
+        SocketAddr::from(([192, 0, 2, 1], 7)).into()
+    }
 
     fn sorted(source: io::Error) -> SendError {
-        SendError::from_system(source, 9, SocketAddr::from(([192, 0, 2, 1], 7)))
+        SendError::from_system(source, 9, receiver())
+    }
+
+    #[test]
+    fn what_cannot_be_sent_to_is_seen_without_the_system() {
+        let (path, unnamed) = (UnixAddr::from("/run/log").into(), UnixAddr::UNNAMED.into());
+        assert_eq!(fault(&receiver(), &receiver()), None);
+        assert_eq!(fault(&path, &unnamed), None);
+        assert_eq!(fault(&unnamed, &path), Some(AddressFault::Unnamed));
+        let wrong = Some(AddressFault::WrongFamily);
+        assert_eq!(
+            (fault(&path, &receiver()), fault(&receiver(), &path)),
+            (wrong, wrong)
+        );
     }
 
     #[test]
@@ -131,6 +181,9 @@ mod tests {
             of(io::ErrorKind::PermissionDenied),
             SendError::Denied { .. }
         ));
+        for nobody in [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused] {
+            assert!(matches!(of(nobody), SendError::NoReceiver { .. }));
+        }
         let fault = AddressFault::Unusable;
         assert!(
             matches!(of(io::ErrorKind::InvalidInput), SendError::BadAddress { fault: f, .. } if f == fault)

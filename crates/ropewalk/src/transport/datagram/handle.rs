@@ -1,8 +1,7 @@
-//! The handle to one UDP socket.
+//! The handle to one datagram socket.
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
@@ -12,13 +11,15 @@ use super::SendError;
 use super::port::Port;
 use crate::deferred::Deferred;
 use crate::error::ConnectError;
+use crate::transport::NetAddr;
 
-/// One UDP socket: a cheap handle of one thread, to be cloned and kept at will.
+/// One UDP or UNIX datagram socket: a cheap handle of one thread, to be cloned and kept at will.
 ///
 /// All methods may be called from any callback and at any time. The socket receives until it is told
 /// to stop or the reactor shuts down; dropping its handles does not close it.
 ///
-/// The same as Twisted's `IUDPTransport`, `IMulticastTransport` and `IListeningPort`.
+/// The same as Twisted's `IUDPTransport`, `IMulticastTransport`, `IUNIXDatagramTransport`,
+/// `IUNIXDatagramConnectedTransport` and `IListeningPort`.
 #[derive(Clone)]
 pub struct DatagramTransport {
     port: Rc<Port>,
@@ -29,19 +30,24 @@ impl DatagramTransport {
         Self { port }
     }
 
-    /// Sends `data` to `to`, a literal address: at once, if the system takes it. When its buffer is
-    /// full the datagram waits in the transport ([`is_full`](Self::is_full)), and beyond the bound
-    /// it is dropped and the protocol told
+    /// Sends `data` to `to`, a literal address of the socket's family: at once, if the system takes
+    /// it. When its buffer is full the datagram waits in the transport ([`is_full`](Self::is_full)),
+    /// and beyond the bound it is dropped and the protocol told
     /// ([`datagrams_dropped`](crate::DatagramProtocol::datagrams_dropped)). Neither is an error.
+    ///
+    /// Among UNIX sockets each receiver has a buffer of its own (on Linux, of some ten datagrams).
+    /// Only what is sent to the one that is full waits. Nothing tells a socket that is not connected
+    /// when there is room again, so that it is tried after 1 ms, then after ever longer rests up to
+    /// 64 ms; a [connected](Self::connect) one is told at once.
     ///
     /// # Errors
     ///
     /// - [`SendError::TooLong`], [`SendError::BadAddress`], [`SendError::Unreachable`],
-    ///   [`SendError::Denied`], [`SendError::Os`]: what speaks against this datagram. Others may be
-    ///   sent.
+    ///   [`SendError::NoReceiver`], [`SendError::Denied`], [`SendError::Os`]: what speaks against
+    ///   this datagram. Others may be sent.
     /// - [`SendError::Closed`]: the transport is closed.
-    pub fn send_to(&self, data: &[u8], to: SocketAddr) -> Result<(), SendError> {
-        self.port.send(data, Some(to))
+    pub fn send_to(&self, data: &[u8], to: impl Into<NetAddr>) -> Result<(), SendError> {
+        self.port.send(data, Some(to.into()))
     }
 
     /// Sends `data` to the peer that the transport is connected to, as [`send_to`](Self::send_to)
@@ -59,12 +65,16 @@ impl DatagramTransport {
     /// [refuses](crate::DatagramProtocol::connection_refused). Nothing is sent to the peer. Another
     /// call connects to another peer. What still waited to be sent is dropped, with a notice.
     ///
+    /// A UNIX peer has to be there. When it has gone, and another is bound to its address by the time
+    /// something is sent, the transport connects to that one: a peer may be started anew, as with UDP.
+    ///
     /// # Errors
     ///
     /// What the system said ([`ConnectErrorKind`](crate::ConnectErrorKind)): an address of another
-    /// family, port 0, no route, or the transport is closed. A peer there was stays.
-    pub fn connect(&self, peer: SocketAddr) -> Result<(), ConnectError> {
-        self.port.connect(peer)
+    /// family, port 0, no route, no such UNIX socket, or the transport is closed. A peer there was
+    /// stays.
+    pub fn connect(&self, peer: impl Into<NetAddr>) -> Result<(), ConnectError> {
+        self.port.connect(peer.into())
     }
 
     /// Stops receiving: what arrives waits in the system's buffer, and when that is full it is lost.
@@ -84,8 +94,8 @@ impl DatagramTransport {
         self.port.is_paused()
     }
 
-    /// Whether the system takes no more, so that what is sent now waits or is dropped. A sender that
-    /// minds holds back until [`drained`](crate::DatagramProtocol::drained).
+    /// Whether the system takes no more, so that what is sent now (to the same receiver, if UNIX
+    /// sockets are not connected) waits or is dropped. A sender that minds holds back until [`drained`](crate::DatagramProtocol::drained).
     pub fn is_full(&self) -> bool {
         self.port.is_full()
     }
@@ -95,14 +105,14 @@ impl DatagramTransport {
         self.port.buffered_len()
     }
 
-    /// The address the socket is bound to, with the number the system chose for port 0. Stays after
-    /// the socket is closed.
-    pub fn local_addr(&self) -> SocketAddr {
+    /// The address the socket is bound to, with the number the system chose for port 0; a UNIX socket
+    /// that was not bound has no name. Stays after the socket is closed.
+    pub fn local_addr(&self) -> NetAddr {
         self.port.local()
     }
 
     /// The peer the transport is connected to, if it is. Stays after the socket is closed.
-    pub fn peer_addr(&self) -> Option<SocketAddr> {
+    pub fn peer_addr(&self) -> Option<NetAddr> {
         self.port.peer()
     }
 
@@ -111,8 +121,8 @@ impl DatagramTransport {
         self.port.is_open()
     }
 
-    /// Stops listening. Nothing is received any more; the socket is closed in a later step, and the
-    /// `Deferred` fires when it is, or at once if it was before. What waits to be sent is offered to
+    /// Stops listening. Nothing is received any more; the socket is closed in a later step, the path
+    /// that was made for it is removed, and the `Deferred` fires when it is, or at once if it was before. What waits to be sent is offered to
     /// the system once more; what it does not take is dropped, with a notice.
     ///
     /// The `Deferred` fails with [`Error::Panicked`](crate::Error::Panicked) when the protocol's

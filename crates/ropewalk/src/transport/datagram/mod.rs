@@ -1,4 +1,4 @@
-//! Datagrams over UDP.
+//! Datagrams over UDP and UNIX sockets.
 //!
 //! # When a datagram leaves
 //!
@@ -26,20 +26,23 @@ mod queue;
 mod receive;
 mod send;
 mod udp;
+mod unix;
 
 use ropewalk_os::socket::datagram::ReceiveBatch;
 
 pub use error::{AddressFault, SendError};
 pub use handle::DatagramTransport;
 pub use multicast::Interface;
-pub use options::UdpOptions;
+pub use options::{UdpOptions, UnixDatagramOptions};
 pub use protocol::DatagramProtocol;
 
-/// Room for the longest datagram. Not a power of two, so that the beginnings of the rooms of a batch
-/// do not compete for the same lines of the cache.
-const ROOM: usize = 65_536 + 64;
+/// Room for the longest datagram of UDP. A line of the cache more than a power of two, so that the
+/// beginnings of the rooms of a batch do not compete for the same lines.
+const UDP_ROOM: usize = 65_536;
+const LINE: usize = 64;
 
-/// The buffers that the ports of one reactor receive into.
-pub(super) fn new_batch() -> ReceiveBatch {
-    ReceiveBatch::new(pace::BATCH, ROOM)
+/// The buffers that the ports of one reactor receive into: more than `longest` bytes for each
+/// datagram, so that a longer one is told from one that fits.
+pub(super) fn new_batch(longest: usize) -> ReceiveBatch {
+    ReceiveBatch::new(pace::BATCH, longest.max(UDP_ROOM) + LINE)
 }

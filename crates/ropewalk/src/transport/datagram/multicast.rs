@@ -67,7 +67,8 @@ impl From<Ipv4Addr> for Interface {
 }
 
 /// Multicast. The changes are made at once. On a closed transport all fail with
-/// [`NotConnected`](io::ErrorKind::NotConnected).
+/// [`NotConnected`](io::ErrorKind::NotConnected), on a UNIX one with
+/// [`InvalidInput`](io::ErrorKind::InvalidInput).
 impl DatagramTransport {
     /// Joins a group: what is sent to it and comes over `interface` is received from now on, if it
     /// is sent to the port of this socket. The socket leaves its groups when it is closed. For
@@ -121,7 +122,7 @@ impl DatagramTransport {
     ///
     /// What getsockopt(2) failed with.
     pub fn multicast_hops(&self) -> io::Result<u8> {
-        match self.is_ipv4() {
+        match self.is_ipv4()? {
             true => self.with_fd(multicast::ttl_v4)?,
             false => self.with_fd(multicast::hops_v6)?,
         }
@@ -133,7 +134,7 @@ impl DatagramTransport {
     ///
     /// What setsockopt(2) failed with.
     pub fn set_multicast_hops(&self, hops: u8) -> io::Result<()> {
-        match self.is_ipv4() {
+        match self.is_ipv4()? {
             true => self.with_fd(|fd| multicast::set_ttl_v4(fd, hops))?,
             false => self.with_fd(|fd| multicast::set_hops_v6(fd, hops))?,
         }
@@ -146,7 +147,7 @@ impl DatagramTransport {
     ///
     /// What getsockopt(2) failed with.
     pub fn multicast_loop(&self) -> io::Result<bool> {
-        match self.is_ipv4() {
+        match self.is_ipv4()? {
             true => self.with_fd(multicast::loop_v4)?,
             false => self.with_fd(multicast::loop_v6)?,
         }
@@ -158,7 +159,7 @@ impl DatagramTransport {
     ///
     /// What setsockopt(2) failed with.
     pub fn set_multicast_loop(&self, looped: bool) -> io::Result<()> {
-        match self.is_ipv4() {
+        match self.is_ipv4()? {
             true => self.with_fd(|fd| multicast::set_loop_v4(fd, looped))?,
             false => self.with_fd(|fd| multicast::set_loop_v6(fd, looped))?,
         }
@@ -171,7 +172,7 @@ impl DatagramTransport {
     ///
     /// What getsockopt(2) failed with.
     pub fn multicast_interface(&self) -> io::Result<Interface> {
-        if self.is_ipv4() {
+        if self.is_ipv4()? {
             let address = self.with_fd(multicast::interface_v4)??;
             let any = address.is_unspecified();
             return Ok(if any { Interface::Any } else { address.into() });
@@ -192,15 +193,17 @@ impl DatagramTransport {
     /// instead: no such interface.
     pub fn set_multicast_interface(&self, interface: impl Into<Interface>) -> io::Result<()> {
         let interface = interface.into();
-        if self.is_ipv4() {
+        if self.is_ipv4()? {
             return self.with_fd(|fd| multicast::set_interface_v4(fd, interface.v4()))?;
         }
         let index = interface.v6()?;
         self.with_fd(|fd| multicast::set_interface_v6(fd, index))?
     }
 
-    fn is_ipv4(&self) -> bool {
-        self.local_addr().is_ipv4()
+    fn is_ipv4(&self) -> io::Result<bool> {
+        let local = self.local_addr().ip();
+        let family = local.map(|local| local.is_ipv4());
+        family.ok_or_else(|| misfit("UNIX sockets have no groups"))
     }
 
     /// `group`, if this socket can be in it.
@@ -208,7 +211,7 @@ impl DatagramTransport {
         if !group.is_multicast() {
             return Err(misfit("not the address of a group"));
         }
-        if group.is_ipv4() != self.is_ipv4() {
+        if group.is_ipv4() != self.is_ipv4()? {
             return Err(misfit("a group of another family than the socket"));
         }
         Ok(group)

@@ -1,5 +1,7 @@
 //! How to listen for datagrams.
 
+use crate::transport::unix::FileOptions;
+
 /// How a UDP socket is made; see [`Reactor::listen_udp_with`](crate::Reactor::listen_udp_with).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -115,8 +117,104 @@ impl Default for UdpOptions {
             receive_buffer: None,
             send_buffer: None,
             max_datagram: usize::MAX,
-            queue_bound: 256 * 1024,
+            queue_bound: QUEUE_BOUND,
             device: None,
         }
     }
 }
+
+/// How a UNIX datagram socket is made; see
+/// [`Reactor::listen_unix_datagram_with`](crate::Reactor::listen_unix_datagram_with).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct UnixDatagramOptions {
+    pub(super) file: FileOptions,
+    pub(super) receive_buffer: Option<usize>,
+    pub(super) send_buffer: Option<usize>,
+    pub(super) max_datagram: usize,
+    pub(super) queue_bound: usize,
+}
+
+impl UnixDatagramOptions {
+    /// The longest datagram that is handled at most, in bytes, whatever the system carries.
+    pub const MAX: usize = 1024 * 1024;
+
+    /// The usual options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The mode of the socket's file: `0o600` for this user alone, `0o666` for everybody, as Twisted
+    /// has it. On Linux, to send takes the right to write. It is set when the file is there already,
+    /// with the mode that the process's umask leaves: a narrow umask keeps others out of that
+    /// moment. An abstract name has no mode.
+    pub fn mode(self, mode: u32) -> Self {
+        let mode = Some(mode);
+        let file = FileOptions { mode, ..self.file };
+        Self { file, ..self }
+    }
+
+    /// Whether a lock beside the socket, the path with `.lock` appended, says which process
+    /// receives there; what a killed process left, lock and socket, is then recovered. It is the
+    /// lock of [`UnixListenOptions::lock`](crate::UnixListenOptions::lock).
+    pub fn lock(self, lock: bool) -> Self {
+        let file = FileOptions { lock, ..self.file };
+        Self { file, ..self }
+    }
+
+    /// How much the system may hold for this socket until it is received, in bytes (`SO_RCVBUF`).
+    /// Linux holds a number of datagrams instead (`net.unix.max_dgram_qlen`), and ignores it.
+    pub fn receive_buffer(self, bytes: usize) -> Self {
+        let receive_buffer = Some(bytes);
+        Self {
+            receive_buffer,
+            ..self
+        }
+    }
+
+    /// How much of this socket's the system may hold until it is received, in bytes (`SO_SNDBUF`):
+    /// no datagram may be longer. The system has limits of its own, and Linux doubles the number.
+    pub fn send_buffer(self, bytes: usize) -> Self {
+        let send_buffer = Some(bytes);
+        Self {
+            send_buffer,
+            ..self
+        }
+    }
+
+    /// The longest datagram that is handled, in bytes: longer ones are refused when sent, and
+    /// dropped when received rather than cut. 208 KiB unless set, what Linux carries unless a
+    /// sender's buffer was enlarged; [`MAX`](Self::MAX) at most.
+    pub fn max_datagram(self, bytes: usize) -> Self {
+        Self {
+            max_datagram: bytes.min(Self::MAX),
+            ..self
+        }
+    }
+
+    /// How much may wait in the transport while receivers take no more, in bytes; 256 KiB unless
+    /// set. As [`UdpOptions::queue_bound`].
+    pub fn queue_bound(self, bytes: usize) -> Self {
+        Self {
+            queue_bound: bytes,
+            ..self
+        }
+    }
+}
+
+impl Default for UnixDatagramOptions {
+    /// The mode that the umask leaves, no lock, the system's buffers, 208 KiB of datagram, 256 KiB of
+    /// queue.
+    fn default() -> Self {
+        Self {
+            file: FileOptions::default(),
+            receive_buffer: None,
+            send_buffer: None,
+            max_datagram: 208 * 1024,
+            queue_bound: QUEUE_BOUND,
+        }
+    }
+}
+
+/// How much waits in a transport unless the options say otherwise, in bytes.
+const QUEUE_BOUND: usize = 256 * 1024;

@@ -1,9 +1,8 @@
-//! One UDP socket as a source of the engine: its state, its notices and its end.
+//! One datagram socket as a source of the engine: its state, its notices and its end.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
@@ -15,6 +14,8 @@ use super::{DatagramProtocol, DatagramTransport};
 use crate::deferred::{Deferred, DeferredSender};
 use crate::error::{Disconnect, Error};
 use crate::reactor::core::{Core, Source};
+use crate::transport::unix::Place;
+use crate::transport::{NetAddr, UnixAddr};
 
 /// The state of one socket. [`DatagramTransport`] is the handle to it.
 ///
@@ -24,8 +25,10 @@ pub(super) struct Port {
     pub(super) core: Weak<Core>,
     /// Where in the engine the port is; empty once it is closed.
     pub(super) token: Cell<Option<Token>>,
-    pub(super) local: Cell<SocketAddr>,
-    pub(super) peer: Cell<Option<SocketAddr>>,
+    pub(super) local: RefCell<NetAddr>,
+    pub(super) peer: RefCell<Option<NetAddr>>,
+    /// The path to remove when the port is closed.
+    place: Cell<Option<Place>>,
     /// The longest datagram that is handled, in bytes.
     pub(super) longest: usize,
     /// Taken out while one of its callbacks runs, so that the callback may do anything.
@@ -33,10 +36,13 @@ pub(super) struct Port {
     paused: Cell<bool>,
     pub(super) pace: Pace,
     /// Received in one batch with a datagram whose callback paused the port.
-    pub(super) held: RefCell<VecDeque<(Box<[u8]>, SocketAddr)>>,
+    pub(super) held: RefCell<VecDeque<(Box<[u8]>, NetAddr)>>,
+    /// Who sent the last datagram, among UNIX sockets.
+    pub(super) last_sender: RefCell<UnixAddr>,
     /// How often in a row receiving has failed.
     pub(super) failures: Cell<u32>,
     pub(super) room: Cell<Room>,
+    pub(super) rest: Rest,
     pub(super) queue: RefCell<Queue>,
     pub(super) owed: Owed,
     /// Who waits for the port to be closed.
@@ -49,8 +55,18 @@ pub(super) enum Room {
     Free,
     /// The socket's buffer is full: writability is waited for.
     Full,
-    /// The system is out of buffers: tried again in a moment.
-    NoBuffers,
+    /// The system is out of buffers, or some receiver's buffer is full and nothing tells the end of
+    /// that: tried again in a moment.
+    Resting,
+}
+
+/// When a port that rests tries again.
+#[derive(Default)]
+pub(super) struct Rest {
+    /// A delayed call will ask for it.
+    pub(super) asked: Cell<bool>,
+    /// How often in a row a try sent nothing.
+    pub(super) vain: Cell<u32>,
 }
 
 /// What the protocol is to hear when it can.
@@ -68,10 +84,12 @@ pub(super) struct Owed {
 
 /// A socket that a port is to serve.
 pub(super) struct Socket {
+    /// The path that was made for it. Dropped before the socket, as it has to be.
+    pub(super) place: Option<Place>,
     pub(super) fd: OwnedFd,
-    pub(super) local: SocketAddr,
+    pub(super) local: NetAddr,
     /// Whom it is connected to, if it is.
-    pub(super) peer: Option<SocketAddr>,
+    pub(super) peer: Option<NetAddr>,
     /// The longest datagram it is to receive.
     pub(super) longest: usize,
     /// What waits to be sent.
@@ -85,20 +103,23 @@ impl Port {
         socket: Socket,
         protocol: Box<dyn DatagramProtocol>,
     ) -> DatagramTransport {
-        let local = socket.local;
+        tracing::debug!(local = %socket.local, "listening for datagrams");
         let port = Rc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             core: Rc::downgrade(core),
             token: Cell::new(None),
-            local: Cell::new(local),
-            peer: Cell::new(socket.peer),
+            local: RefCell::new(socket.local),
+            peer: RefCell::new(socket.peer),
+            place: Cell::new(socket.place),
             longest: socket.longest,
             protocol: Cell::new(Some(protocol)),
             paused: Cell::new(false),
             pace: Pace::default(),
             held: RefCell::default(),
+            last_sender: RefCell::new(UnixAddr::UNNAMED),
             failures: Cell::new(0),
             room: Cell::new(Room::Free),
+            rest: Rest::default(),
             queue: RefCell::new(socket.queue),
             owed: Owed::default(),
             closed: RefCell::default(),
@@ -107,7 +128,6 @@ impl Port {
         port.token
             .set(Some(core.engine.insert(SourceFd::from(socket.fd), source)));
         port.update_interest(core);
-        tracing::debug!(%local, "listening for datagrams");
         let transport = DatagramTransport::new(Rc::clone(&port));
         port.tell(core, "a protocol's started", |protocol, transport| {
             protocol.started(transport);
@@ -132,12 +152,20 @@ impl Port {
         self.queue.borrow().len()
     }
 
-    pub(super) fn local(&self) -> SocketAddr {
-        self.local.get()
+    pub(super) fn local(&self) -> NetAddr {
+        self.local.borrow().clone()
     }
 
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.peer.get()
+    pub(super) fn peer(&self) -> Option<NetAddr> {
+        self.peer.borrow().clone()
+    }
+
+    pub(super) fn is_unix(&self) -> bool {
+        matches!(*self.local.borrow(), NetAddr::Unix(_))
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.peer.borrow().is_some()
     }
 
     /// Runs `use_fd` on the socket, if it is open and the reactor alive.
@@ -296,10 +324,12 @@ impl Port {
         if removed.is_none() {
             return;
         }
+        // The path goes first, so that nobody finds it without a receiver.
+        drop(self.place.take());
         drop(removed);
         self.held.take();
         self.room.set(Room::Free);
-        tracing::debug!(local = %self.local.get(), %reason, "stopped listening for datagrams");
+        tracing::debug!(local = %self.local.borrow(), %reason, "stopped listening for datagrams");
         self.owed.stopped.set(Some(reason));
         self.settle(core);
     }
@@ -311,7 +341,7 @@ impl Port {
                 self.note_refused();
             }
             Some(Ok(Some(error))) => {
-                tracing::debug!(local = %self.local.get(), %error, "an error of a datagram socket");
+                tracing::debug!(local = %self.local.borrow(), %error, "an error of a datagram socket");
             }
             Some(Err(error)) => self.close(core, Disconnect::Lost(error)),
             // Somebody shut the socket down, which every wait would report from now on.
@@ -326,7 +356,7 @@ impl Port {
     }
 
     pub(super) fn note_refused(&self) {
-        if self.peer.get().is_some() {
+        if self.is_connected() {
             self.owed.refused.set(true);
         }
     }
@@ -345,7 +375,9 @@ impl Source for Port {
             found = self.receive(core, token);
         }
         let open = || self.token.get() == Some(token) && !self.is_stopping();
-        if (readiness.is_writable() || trouble) && open() && self.room.get() == Room::Full {
+        // A port that rests is not watched for room: when it has rested it says itself that there is.
+        let writable = readiness.is_writable() || (trouble && self.room.get() == Room::Full);
+        if writable && open() && self.room.get() != Room::Free {
             self.flush_queue(core, token);
         }
         if trouble && !found && open() {
@@ -367,6 +399,7 @@ impl Source for Port {
 
     fn orphaned(&self) {
         self.token.set(None);
+        drop(self.place.take());
         let (protocol, waiting) = (self.protocol.take(), self.closed.take());
         self.held.take();
         drop((protocol, waiting));

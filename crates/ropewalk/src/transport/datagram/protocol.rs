@@ -1,11 +1,10 @@
 //! What the program does with datagrams.
 
-use std::net::SocketAddr;
-
 use super::DatagramTransport;
 use crate::error::Disconnect;
+use crate::transport::NetAddr;
 
-/// Handles the datagrams of one UDP socket. Every method runs on the reactor's thread and may call
+/// Handles the datagrams of one UDP or UNIX socket. Every method runs on the reactor's thread and may call
 /// anything of the reactor and of any transport, its own included.
 ///
 /// Callbacks of one protocol never overlap: what happens to the socket while one of them runs (in a
@@ -17,8 +16,7 @@ use crate::error::Disconnect;
 /// # Examples
 ///
 /// ```
-/// use std::net::SocketAddr;
-/// use ropewalk::{DatagramProtocol, DatagramTransport};
+/// use ropewalk::{DatagramProtocol, DatagramTransport, NetAddr};
 ///
 /// struct Echo;
 ///
@@ -27,7 +25,7 @@ use crate::error::Disconnect;
 ///         &mut self,
 ///         transport: &DatagramTransport,
 ///         data: &[u8],
-///         from: SocketAddr,
+///         from: NetAddr,
 ///     ) {
 ///         // Whoever cannot be answered has to ask again.
 ///         let _ = transport.send_to(data, from);
@@ -42,11 +40,15 @@ pub trait DatagramProtocol: 'static {
     }
 
     /// `from` sent `data`, which may be empty. The bytes are borrowed: keep a copy.
-    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: SocketAddr);
+    ///
+    /// A UNIX socket that was not bound has no name ([`UnixAddr::UNNAMED`](crate::UnixAddr::UNNAMED)),
+    /// and cannot be answered.
+    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: NetAddr);
 
-    /// The peer's system says that nobody receives there (`ECONNREFUSED`). Only after
-    /// [`DatagramTransport::connect`], for without it the system does not tell whose answer it was.
-    /// Several refusals may be told as one.
+    /// The peer's system says that nobody receives there (`ECONNREFUSED`). Only of a
+    /// [connected](DatagramTransport::connect) transport, for without it the system does not tell
+    /// whose answer it was. Several refusals may be told as one. Of a UNIX peer it is known when a
+    /// datagram is sent, and [`send`](DatagramTransport::send) fails as well.
     fn connection_refused(&mut self, transport: &DatagramTransport) {
         let _ = transport;
     }
@@ -76,7 +78,7 @@ impl DatagramProtocol for Box<dyn DatagramProtocol> {
         (**self).started(transport);
     }
 
-    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: SocketAddr) {
+    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: NetAddr) {
         (**self).datagram_received(transport, data, from);
     }
 

@@ -1,7 +1,6 @@
 //! A port's receiving.
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use ropewalk_os::Token;
@@ -12,6 +11,7 @@ use super::pace::Taken;
 use super::port::Port;
 use crate::error::Disconnect;
 use crate::reactor::core::Core;
+use crate::transport::{NetAddr, UnixAddr};
 
 /// How often in a row receiving may fail, other than by refusals, before the port is closed: an
 /// error that does not go by would keep every wait from waiting.
@@ -30,7 +30,7 @@ impl Port {
             self.update_interest(core);
             return true;
         }
-        let mut batch = core.transports.take_batch();
+        let mut batch = core.transports.take_batch(self.longest);
         let found = self.receive_batches(core, token, &mut batch);
         core.transports.give_batch(batch);
         found
@@ -64,7 +64,7 @@ impl Port {
     /// Gives the protocol what was received; what it does not want now is kept for later.
     fn hand_over(&self, core: &Rc<Core>, batch: &ReceiveBatch, count: usize) {
         for index in 0..count {
-            let Some(Address::Inet(from)) = batch.sender(index) else {
+            let Some(from) = self.sender(batch.sender(index)) else {
                 continue;
             };
             let data = batch.data(index);
@@ -76,8 +76,27 @@ impl Port {
         }
     }
 
-    fn tell_datagram(&self, core: &Rc<Core>, data: &[u8], from: SocketAddr) {
-        let wanted = self.peer.get().is_none_or(|peer| same_peer(peer, from));
+    /// Whose a datagram is, by what the system tells.
+    fn sender(&self, told: Option<Address>) -> Option<NetAddr> {
+        match told {
+            Some(Address::Inet(from)) => Some(from.into()),
+            Some(Address::Unix(from)) => {
+                // Mostly the last one again, whose name is shared instead of copied.
+                let mut last = self.last_sender.borrow_mut();
+                if last.as_bytes() != from.as_bytes() {
+                    *last = UnixAddr::from_system(&from);
+                }
+                Some(last.clone().into())
+            }
+            None => self.is_unix().then(|| UnixAddr::UNNAMED.into()),
+        }
+    }
+
+    fn tell_datagram(&self, core: &Rc<Core>, data: &[u8], from: NetAddr) {
+        let wanted = match &*self.peer.borrow() {
+            Some(peer) => same_peer(peer, &from),
+            None => true,
+        };
         if !wanted || data.len() > self.longest {
             // What others sent before the port was connected, and what the options rule out.
             tracing::debug!(%from, len = data.len(), "a datagram is passed over");
@@ -112,7 +131,7 @@ impl Port {
             _ => {}
         }
         self.failures.set(self.failures.get() + 1);
-        tracing::debug!(local = %self.local(), %error, "receiving failed");
+        tracing::debug!(local = %self.local.borrow(), %error, "receiving failed");
         if self.failures.get() > FAILURES {
             self.close(core, Disconnect::Lost(error));
         }
@@ -122,6 +141,11 @@ impl Port {
 
 /// Whether a datagram from `from` is the peer's. Scopes are left out: the peer may have been named
 /// without one.
-pub(super) fn same_peer(peer: SocketAddr, from: SocketAddr) -> bool {
-    peer.ip() == from.ip() && peer.port() == from.port()
+pub(super) fn same_peer(peer: &NetAddr, from: &NetAddr) -> bool {
+    match (peer, from) {
+        (NetAddr::Ip(peer), NetAddr::Ip(from)) => {
+            peer.ip() == from.ip() && peer.port() == from.port()
+        }
+        _ => peer == from,
+    }
 }

@@ -12,7 +12,7 @@ use super::queue::Queue;
 use super::{DatagramProtocol, DatagramTransport, UdpOptions};
 use crate::error::{Error, Result};
 use crate::reactor::Reactor;
-use crate::transport::Address;
+use crate::transport::{Address, NetAddr};
 
 /// UDP.
 impl Reactor {
@@ -29,8 +29,7 @@ impl Reactor {
     /// # Examples
     ///
     /// ```
-    /// use std::net::SocketAddr;
-    /// use ropewalk::{DatagramProtocol, DatagramTransport, Reactor};
+    /// use ropewalk::{DatagramProtocol, DatagramTransport, NetAddr, Reactor};
     ///
     /// struct Echo;
     ///
@@ -39,7 +38,7 @@ impl Reactor {
     ///         &mut self,
     ///         transport: &DatagramTransport,
     ///         data: &[u8],
-    ///         from: SocketAddr,
+    ///         from: NetAddr,
     ///     ) {
     ///         if let Err(error) = transport.send_to(data, from) {
     ///             eprintln!("{error}");
@@ -82,10 +81,11 @@ impl Reactor {
         let local = socket::local_addr(fd.as_fd()).map_err(cannot_listen)?;
         let socket = Socket {
             fd,
-            local,
+            local: local.into(),
             peer: None,
             longest: options.max_datagram.min(longest(local)),
             queue: Queue::new(options.queue_bound),
+            place: None,
         };
         Ok(Port::open(&self.core, socket, Box::new(protocol)))
     }
@@ -105,13 +105,13 @@ impl Reactor {
     /// # Examples
     ///
     /// ```
-    /// use std::net::{SocketAddr, UdpSocket};
-    /// use ropewalk::{DatagramProtocol, DatagramTransport, Reactor};
+    /// use std::net::UdpSocket;
+    /// use ropewalk::{DatagramProtocol, DatagramTransport, NetAddr, Reactor};
     ///
     /// struct Sink;
     ///
     /// impl DatagramProtocol for Sink {
-    ///     fn datagram_received(&mut self, _: &DatagramTransport, _: &[u8], _: SocketAddr) {}
+    ///     fn datagram_received(&mut self, _: &DatagramTransport, _: &[u8], _: NetAddr) {}
     /// }
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -144,10 +144,11 @@ fn adopted(fd: OwnedFd) -> io::Result<Socket> {
     let local = socket::local_addr(fd.as_fd())?;
     let options = UdpOptions::new();
     Ok(Socket {
-        local,
-        peer: socket::peer_addr(fd.as_fd()).ok(),
+        local: local.into(),
+        peer: socket::peer_addr(fd.as_fd()).ok().map(NetAddr::from),
         longest: options.max_datagram.min(longest(local)),
         queue: Queue::new(options.queue_bound),
+        place: None,
         fd,
     })
 }

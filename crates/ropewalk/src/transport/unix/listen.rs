@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use ropewalk_os::socket::unix;
 
-use super::{Place, UnixAddr, UnixListenOptions};
+use super::{Place, UnixAddr, UnixListenOptions, place};
 use crate::error::{Error, Result};
 use crate::reactor::Reactor;
 use crate::transport::listener::Port;
@@ -85,15 +85,8 @@ fn open(
     address: &UnixAddr,
     options: &UnixListenOptions,
 ) -> io::Result<(OwnedFd, UnixAddr, Option<Place>)> {
-    let system = address.to_system()?;
     let fd = unix::stream_socket()?;
-    let place = match address.as_path() {
-        Some(path) => Some(Place::bind(fd.as_fd(), path, &system, options)?),
-        None => {
-            unix::bind(fd.as_fd(), &system)?;
-            None
-        }
-    };
+    let place = place::bind(fd.as_fd(), address, options.file)?;
     unix::listen(fd.as_fd(), options.backlog)?;
     let local = UnixAddr::from_system(&unix::local_addr(fd.as_fd())?);
     Ok((fd, local, place))

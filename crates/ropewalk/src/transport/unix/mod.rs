@@ -4,8 +4,8 @@ mod address;
 mod connect;
 mod listen;
 mod options;
-mod place;
+pub(super) mod place;
 
 pub use address::UnixAddr;
 pub use options::{UnixConnectOptions, UnixListenOptions};
-pub(super) use place::Place;
+pub(super) use place::{FileOptions, Place};

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use super::FileOptions;
+
 /// How a UNIX port listens; see [`Reactor::listen_unix_with`](crate::Reactor::listen_unix_with).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct UnixListenOptions {
     pub(super) backlog: i32,
-    pub(super) mode: Option<u32>,
-    pub(super) lock: bool,
+    pub(super) file: FileOptions,
 }
 
 impl Default for UnixListenOptions {
@@ -16,8 +17,7 @@ impl Default for UnixListenOptions {
     fn default() -> Self {
         Self {
             backlog: 50,
-            mode: None,
-            lock: false,
+            file: FileOptions::default(),
         }
     }
 }
@@ -38,10 +38,9 @@ impl UnixListenOptions {
     /// `0o666` for everybody, as Twisted has it. On Linux, to connect takes the right to write. An
     /// abstract name has no mode.
     pub fn mode(self, mode: u32) -> Self {
-        Self {
-            mode: Some(mode),
-            ..self
-        }
+        let mode = Some(mode);
+        let file = FileOptions { mode, ..self.file };
+        Self { file, ..self }
     }
 
     /// Whether a lock beside the socket, the path with `.lock` appended, says which process
@@ -49,7 +48,8 @@ impl UnixListenOptions {
     /// [`UnixConnectOptions::check_lock`] can tell that nobody is there. It is Twisted's `wantPID`,
     /// and the same lock. An abstract name needs none, as it goes with its process.
     pub fn lock(self, lock: bool) -> Self {
-        Self { lock, ..self }
+        let file = FileOptions { lock, ..self.file };
+        Self { file, ..self }
     }
 }
 

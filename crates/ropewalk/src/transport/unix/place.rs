@@ -1,4 +1,4 @@
-//! The file of a listening UNIX socket.
+//! The file of a bound UNIX socket.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use ropewalk_os::lock_file::{LockFile, lock_path};
 use ropewalk_os::socket::unix;
 
-use super::UnixListenOptions;
+use super::UnixAddr;
 
 /// The path that a socket was bound to. Dropped, it removes the path, unless that is somebody
 /// else's by now; it has to be dropped before the socket is closed.
@@ -24,13 +24,35 @@ pub(in crate::transport) struct Place {
     lock: Option<LockFile>,
 }
 
+/// How the file of a socket is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::transport) struct FileOptions {
+    /// The mode to set, if it is not to be the one that the umask leaves.
+    pub(in crate::transport) mode: Option<u32>,
+    /// Whether a lock beside it says who made it.
+    pub(in crate::transport) lock: bool,
+}
+
+/// Binds `fd` to `address`, and answers the path to remove if it is one.
+pub(in crate::transport) fn bind(
+    fd: BorrowedFd<'_>,
+    address: &UnixAddr,
+    options: FileOptions,
+) -> io::Result<Option<Place>> {
+    let system = address.to_system()?;
+    match address.as_path() {
+        Some(path) => Place::bind(fd, path, &system, options).map(Some),
+        None => unix::bind(fd, &system).map(|()| None),
+    }
+}
+
 impl Place {
     /// Binds `fd` to `path`, whose form for the system is `address`.
-    pub(super) fn bind(
+    fn bind(
         fd: BorrowedFd<'_>,
         path: &Path,
         address: &unix::UnixAddr,
-        options: &UnixListenOptions,
+        options: FileOptions,
     ) -> io::Result<Self> {
         let absolute = std::path::absolute(path)?;
         let lock = match options.lock {
