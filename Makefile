@@ -40,8 +40,8 @@ test: rust-test quick-conformance python-test
 
 rust-test:
 	tools/need-commands cc cargo
-	cargo test --lib --bins --tests --examples --features ropewalk/tokio $(CARGO_FLAGS)
-	cargo test --doc --features ropewalk/tokio $(CARGO_FLAGS)
+	cargo test --lib --bins --tests --examples --features ropewalk/tokio,ropewalk-proto/tls $(CARGO_FLAGS)
+	cargo test --doc --features ropewalk/tokio,ropewalk-proto/tls $(CARGO_FLAGS)
 
 quick-conformance: build $(STAMPS)/test
 	$(BIN)/python tests/conformance/run.py --quick
@@ -52,7 +52,7 @@ python-test: build $(STAMPS)/test
 
 lint: build $(STAMPS)/test
 	cargo fmt --all --check
-	cargo clippy --all-targets --features ropewalk/tokio $(CARGO_FLAGS) -- -D warnings
+	cargo clippy --all-targets --features ropewalk/tokio,ropewalk-proto/tls $(CARGO_FLAGS) -- -D warnings
 	PYO3_PYTHON="$(CURDIR)/$(BIN)/python" \
 		cargo clippy -p ropewalk-python $(CARGO_FLAGS) -- -D warnings
 	if [ -f bench/Cargo.toml ]; then \
