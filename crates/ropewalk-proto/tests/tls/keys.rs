@@ -7,6 +7,7 @@ use rustls::{
     Tls12CipherSuite, Tls13CipherSuite,
 };
 
+use crate::stream::records;
 use crate::support::*;
 
 #[test]
@@ -58,6 +59,19 @@ fn new_keys_of_the_peer_are_followed_and_answered_before_the_next_data() {
         assert_eq!(server.take_read(), [round]);
         assert_eq!(server.error, None);
     }
+}
+
+#[test]
+fn an_answer_to_new_keys_cuts_no_record_short() {
+    let mut client = Peer::client(client_config(VERSIONS[1]));
+    let mut server = End::server(server_config(VERSIONS[1]));
+    settle_peer(&mut server, &mut client);
+    client.0.refresh_traffic_keys().unwrap();
+    server.receive(&client.send());
+    server.write(&[1; 4 * 16_384]);
+    let lengths = records(&server.send());
+    assert_eq!(lengths.len(), 5);
+    assert!(lengths[0] < 100 && lengths[1..].iter().all(|&length| length > 16_384));
 }
 
 #[test]

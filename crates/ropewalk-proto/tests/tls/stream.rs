@@ -8,7 +8,7 @@ use ropewalk_proto::tls::{Intake, MAX_RECORD, Session};
 use crate::support::*;
 
 /// The lengths of the records in `bytes`, headers included.
-fn records(mut bytes: &[u8]) -> Vec<usize> {
+pub fn records(mut bytes: &[u8]) -> Vec<usize> {
     let mut lengths = Vec::new();
     while !bytes.is_empty() {
         let length = 5 + usize::from(u16::from_be_bytes([bytes[3], bytes[4]]));
