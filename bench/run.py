@@ -108,12 +108,14 @@ def main() -> int:
         sys.exit(f"the load client: {reason}")
     # Room for the busy ones, the listener and what Python has open.
     room = hard - 200 if hard > 0 else 10_000
-    settings = (
-        Settings(builds.paths["load"], 0.3, 100, min(room, 1000), (0, 100, 1000))
-        if arguments.quick
-        else Settings(
-            builds.paths["load"], 2.0, 2000, min(room, 9000), (0, 1000, min(room, 10_000))
-        )
+    settings = Settings(
+        builds.paths["load"],
+        seconds=0.3 if arguments.quick else 2.0,
+        megabytes=100 if arguments.quick else 2000,
+        idle=min(room, 1000 if arguments.quick else 9000),
+        certificate=builds.paths.get("certificate", ""),
+        no_certificate=builds.reason("certificate"),
+        curve=(0, 100, 1000) if arguments.quick else (0, 1000, min(room, 10_000)),
     )
     rounds = arguments.rounds or (1 if arguments.quick else 3)
     workloads = [w for w in WORKLOADS if arguments.only is None or w.name in arguments.only]

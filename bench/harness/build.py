@@ -51,10 +51,30 @@ class Builds:
         else:
             self.reasons[name] = f"{source.name} does not compile"
 
+    def certificate(self) -> None:
+        """Makes a certificate for P-256 and its key, in one PEM file."""
+        if shutil.which("openssl") is None:
+            self.reasons["certificate"] = "openssl, which makes the certificate, is not installed"
+            return
+        output = BENCH / "target" / "certificate.pem"
+        output.parent.mkdir(exist_ok=True)
+        command = ["openssl", "req", "-x509", "-subj", "/CN=localhost", "-days", "30", "-nodes"]
+        command += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        command += ["-addext", "subjectAltName=DNS:localhost"]
+        command += ["-keyout", str(output), "-out", str(output)]
+        result = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+        if result.returncode == 0:
+            self.paths["certificate"] = str(output)
+        else:
+            reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
+            self.reasons["certificate"] = f"openssl makes no certificate: {reason}"
+
 
 def build() -> Builds:
     builds = Builds()
     builds.cargo("load", ["load"])
     builds.cargo("ropewalk-bench", ["server", "timers", "threads"])
     builds.cc("raw_epoll", BENCH / "servers" / "raw_epoll.c")
+    builds.cc("raw_udp", BENCH / "servers" / "raw_udp.c")
+    builds.certificate()
     return builds

@@ -77,9 +77,9 @@ class Child:
         tasks = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
         return sum(int(task.read_text().split()[0]) for task in tasks)
 
-    def memory_kib(self) -> int:
-        """Proportional set size: what the process would free if it ended."""
+    def memory_kib(self, kind: str = "Pss") -> int:
+        """Memory of a kind of ``smaps_rollup``; usually what the process would free if it ended."""
         for line in Path(f"/proc/{self._process.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(f"{kind}:"):
                 return int(line.split()[1])
-        raise ChildError("no Pss in smaps_rollup")
+        raise ChildError(f"no {kind} in smaps_rollup")

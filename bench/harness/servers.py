@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from harness.build import BENCH, Builds
@@ -16,8 +16,19 @@ RUST = "ropewalk, Rust"
 
 
 @dataclass(frozen=True)
+class Tls:
+    """The library that does a server's TLS, or why there is none."""
+
+    library: str = ""
+    missing: str | None = None
+
+
+@dataclass(frozen=True)
 class Server:
-    """``serve`` makes the command of a mode; ``micro`` that of a micro workload, if it has it."""
+    """``serve`` makes the command of a mode; ``micro`` that of a micro workload, if it has it.
+
+    ``tls`` is asked only by workloads of TLS.
+    """
 
     name: str
     title: str
@@ -25,6 +36,7 @@ class Server:
     micro: Callable[[str], list[str]] | None = None
     missing: str | None = None
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    tls: Callable[[], Tls] = lambda: Tls(missing="it has no TLS")
 
 
 DEFAULT = ["raw", "rust", "ropewalk", "twisted", "asyncio", "uvloop"]
@@ -34,8 +46,16 @@ POLLERS = ["rust", "rust-kqueue", "rust-poll", "rust-select"] + [
     for poller in ("", "-poll", "-select")
 ]
 HOSTED = ["ropewalk", "ropewalk-asyncio", "ropewalk-uvloop", "asyncio", "twisted-uvloop"]
-DATAGRAMS = ["rust", "ropewalk", "twisted", "asyncio", "uvloop"]
-NAMES = [*dict.fromkeys([*DEFAULT, *POLLERS, *HOSTED]), "plain-asyncio"]
+DATAGRAMS = ["raw", "rust", "ropewalk", "twisted", "asyncio", "uvloop"]
+TLS = ["rust", "ropewalk", "ropewalk-ssl", "twisted", "uvloop", "plain-asyncio"]
+NAMES = list(dict.fromkeys([*DEFAULT, *POLLERS, *HOSTED, *TLS]))
+
+# Programs that print the version of a TLS library.
+SSL = "import ssl; print(ssl.OPENSSL_VERSION)"
+PYOPENSSL = """
+from OpenSSL import SSL, version
+print(SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode(), "through pyOpenSSL", version.__version__)
+"""
 
 
 def import_error(module: str, environment: dict[str, str]) -> str | None:
@@ -61,6 +81,21 @@ def python_environment() -> dict[str, str]:
     return environment
 
 
+@cache
+def _python_tls(program: str) -> Tls:
+    """What ``program`` prints, or how it fails."""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=SCRIPTS,
+        env=python_environment(),
+        capture_output=True,
+        text=True,
+    )
+    if result.returncode:
+        return Tls(missing=result.stderr.strip().splitlines()[-1])
+    return Tls(result.stdout.strip())
+
+
 def _twisted(name: str, title: str, reactor: str, module: str) -> Server:
     environment = python_environment()
 
@@ -74,6 +109,7 @@ def _twisted(name: str, title: str, reactor: str, module: str) -> Server:
         lambda micro: script(f"{micro}_twisted.py"),
         import_error(module, environment),
         environment,
+        lambda: _python_tls(PYOPENSSL),
     )
 
 
@@ -90,6 +126,7 @@ def _asyncio(name: str, title: str, loop: str, module: str) -> Server:
         lambda micro: script("micro_uvloop.py", micro),
         import_error(module, environment),
         environment,
+        lambda: _python_tls(SSL),
     )
 
 
@@ -103,24 +140,32 @@ def _rust(name: str, title: str, poller: str, builds: Builds) -> Server:
         lambda mode: binary("server", "0", mode),
         lambda micro: binary(micro),
         builds.reason("server"),
+        tls=lambda: Tls(missing="its TLS server is still to be written"),
     )
+
+
+def _raw(name: str, builds: Builds) -> Server:
+    def binary(mode: str) -> list[str]:
+        program = "raw_udp" if mode.startswith("udp") else "raw_epoll"
+        return [builds.paths[program], "0", mode]
+
+    missing = builds.reason("raw_epoll") or builds.reason("raw_udp")
+    return Server(name, "raw epoll in C", binary, missing=missing)
 
 
 def make(name: str, builds: Builds) -> Server:
     """The server called ``name``, one of NAMES."""
     match name:
         case "raw":
-            return Server(
-                name,
-                "raw epoll in C",
-                lambda mode: [builds.paths["raw_epoll"], "0", mode],
-                missing=builds.reason("raw_epoll"),
-            )
+            return _raw(name, builds)
         case "rust" | "rust-kqueue" | "rust-poll" | "rust-select":
             poller = name.partition("-")[2] or "epoll"
             return _rust(name, f"ropewalk, Rust, {poller}" if "-" in name else RUST, poller, builds)
         case "ropewalk":
             return _twisted(name, "ropewalk, Twisted", "ropewalk", "ropewalk.default")
+        case "ropewalk-ssl":
+            server = _twisted(name, "ropewalk.ssl, Twisted", "ropewalk", "ropewalk.default")
+            return replace(server, tls=lambda: Tls(missing="ropewalk.ssl is still to be written"))
         case "ropewalk-poll" | "ropewalk-select" | "ropewalk-asyncio":
             kind = name.partition("-")[2]
             return _twisted(name, f"ropewalk, {kind}", name, f"ropewalk.{kind}reactor")

@@ -186,10 +186,41 @@ def _datagrams(report: Report, chosen: list[Workload]) -> str:
     rows = [row for row in rows if row[1] in names]
     parts = []
     if timed:
-        parts.append(report.costs("server CPU, µs per operation", "cpu_us", timed, 2, "uvloop"))
+        parts.append(report.costs("server CPU, µs per operation", "cpu_us", timed, 2))
     if rows:
         parts.append(report.figures("datagrams", rows))
     return "\n".join(parts)
+
+
+def _tls(report: Report, chosen: list[Workload]) -> str:
+    bulk = [workload for workload in chosen if workload.name in ("tls-in", "tls-out")]
+    timed = [workload for workload in chosen if workload.title and workload not in bulk]
+    parts = []
+    if timed:
+        parts.append(
+            report.costs("TLS: server CPU, µs per operation", "cpu_us", timed, 1, "twisted")
+        )
+    if bulk:
+        parts.append(
+            report.costs("TLS: server CPU, ms per GB", "cpu_ms_per_gb", bulk, 0, "twisted")
+        )
+    if len(timed) + len(bulk) < len(chosen):
+        rows = [
+            ("private", "tls-idle", "private_kib", ".1f"),
+            ("resident", "tls-idle", "rss_kib", ".1f"),
+        ]
+        parts.append(report.figures("TLS: memory per idle connection, KiB", rows))
+    return "\n".join([*parts, _tls_libraries(report)])
+
+
+def _tls_libraries(report: Report) -> str:
+    """The load client offers nothing else than what this names."""
+    lines = ["All use TLS 1.3, TLS_AES_128_GCM_SHA256, X25519 and ECDSA with P-256.\n"]
+    for server in report.servers:
+        tls = server.tls()
+        if server.missing is None and tls.missing is None:
+            lines.append(f"- {server.title}: {tls.library}")
+    return "\n".join([*lines, ""])
 
 
 def _hosted(report: Report, chosen: list[Workload]) -> str:
@@ -216,4 +247,5 @@ TABLES = {
     "curve": _curve,
     "hosted": _hosted,
     "datagrams": _datagrams,
+    "tls": _tls,
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness.process import CLIENT_CPU, SERVER_CPU, Child, ChildError
-from harness.servers import DATAGRAMS, HOSTED, POLLERS, Server
+from harness.servers import DATAGRAMS, HOSTED, POLLERS, TLS, Server
 
 Figures = dict[str, float]
 
@@ -30,6 +30,9 @@ class Settings:
     seconds: float
     megabytes: int
     idle: int
+    #: A PEM file, and why there may be none.
+    certificate: str
+    no_certificate: str | None
     #: Numbers of idle connections, ascending.
     curve: tuple[int, ...] = (0, 1000, 10_000)
 
@@ -44,6 +47,17 @@ class Workload:
     run: Callable[[Server, Settings], Figures]
     #: The servers it is for, in place of the usual ones.
     servers: tuple[str, ...] = ()
+
+
+def _secured(server: Server, settings: Settings, mode: str) -> tuple[Server, list[str]]:
+    """The server with what its mode needs to serve TLS, and the client's options for that."""
+    if not mode.startswith("tls-"):
+        return server, []
+    missing = server.tls().missing or settings.no_certificate
+    if missing is not None:
+        raise NotApplicable(missing)
+    environment = server.environment | {"BENCH_CERTIFICATE": settings.certificate}
+    return replace(server, environment=environment), ["--certificate", settings.certificate]
 
 
 def _serve(server: Server, mode: str) -> tuple[Child, str]:
@@ -93,6 +107,7 @@ def _exchanges(
     mode: str, connections: int, size: int, serve: str = "echo"
 ) -> Callable[[Server, Settings], Figures]:
     def run(server: Server, settings: Settings) -> Figures:
+        server, secure = _secured(server, settings, serve)
         with ExitStack() as held:
             if serve == "unix":
                 # A server that is killed leaves its socket behind.
@@ -101,7 +116,7 @@ def _exchanges(
                 server = replace(server, environment=environment)
             child, address = _serve(server, serve)
             held.enter_context(child)
-            options = ["--connections", str(connections), "--size", str(size)]
+            options = ["--connections", str(connections), "--size", str(size), *secure]
             _settle(child, settings, mode, address, *options, "--seconds", "0.1")
             options += ["--seconds", str(settings.seconds)]
             return _drive(child, settings, mode, address, *options)
@@ -109,13 +124,18 @@ def _exchanges(
     return run
 
 
-def _bulk(server_mode: str, client_mode: str) -> Callable[[Server, Settings], Figures]:
+def _bulk(
+    server_mode: str, client_mode: str, share: int = 1
+) -> Callable[[Server, Settings], Figures]:
+    """One way, by the ``share``-th part of the usual amount."""
+
     def run(server: Server, settings: Settings) -> Figures:
+        server, secure = _secured(server, settings, server_mode)
         child, address = _serve(server, server_mode)
         with child:
-            amount = str(settings.megabytes)
-            _settle(child, settings, client_mode, address, "--megabytes", "50")
-            return _drive(child, settings, client_mode, address, "--megabytes", amount)
+            amount = str(settings.megabytes // share)
+            _settle(child, settings, client_mode, address, *secure, "--megabytes", "50")
+            return _drive(child, settings, client_mode, address, *secure, "--megabytes", amount)
 
     return run
 
@@ -189,6 +209,26 @@ def _idle(server: Server, settings: Settings) -> Figures:
     }
 
 
+def _tls_idle(server: Server, settings: Settings) -> Figures:
+    """Memory of TLS connections that have shaken hands and do nothing."""
+    server, secure = _secured(server, settings, "tls-echo")
+    count = min(settings.idle, 1000)
+    kinds = {"private_kib": "Private_Dirty", "rss_kib": "Rss"}
+    child, address = _serve(server, "tls-echo")
+    with child:
+        # What the first connection alone costs is no memory of each.
+        once = ["--connections", "1", "--seconds", "0.1"]
+        _settle(child, settings, "connect", address, *secure, *once)
+        before = {name: child.memory_kib(kind) for name, kind in kinds.items()}
+        hold = [settings.load, "idle", address, *secure, "--connections", str(count)]
+        with Child(hold, CLIENT_CPU) as idle:
+            idle.line()
+            return {
+                name: (child.memory_kib(kind) - before[name]) / count
+                for name, kind in kinds.items()
+            }
+
+
 def _curve(server: Server, settings: Settings) -> Figures:
     """The same load beside more and more idle connections, on one server process."""
     busy = ["--connections", "50", "--size", "64"]
@@ -257,6 +297,50 @@ WORKLOADS = [
         _exchanges("echo", 50, 64, "unix"),
         tuple(DATAGRAMS),
     ),
+    Workload(
+        "tls-64",
+        "echo, 64 B, 50 connections",
+        "tls",
+        _exchanges("echo", 50, 64, "tls-echo"),
+        tuple(TLS),
+    ),
+    Workload(
+        "tls-16k",
+        "echo, 16 KiB, 50 connections",
+        "tls",
+        _exchanges("echo", 50, 16384, "tls-echo"),
+        tuple(TLS),
+    ),
+    Workload(
+        "tls-full",
+        "connect, full handshake, echo 64 B, close",
+        "tls",
+        _exchanges("connect", 50, 64, "tls-echo"),
+        tuple(TLS),
+    ),
+    Workload(
+        "tls-resumed",
+        "the same, session resumed",
+        "tls",
+        _exchanges("resume", 50, 64, "tls-echo"),
+        tuple(TLS),
+    ),
+    Workload(
+        "tls-writes",
+        "1,000 writes of 10 B in one turn",
+        "tls",
+        _exchanges("writes", 10, 64, "tls-writes"),
+        tuple(TLS),
+    ),
+    Workload("tls-in", "one way, to the server", "tls", _bulk("tls-sink", "send", 4), tuple(TLS)),
+    Workload(
+        "tls-out",
+        "one way, from the server",
+        "tls",
+        _bulk("tls-source", "receive", 4),
+        tuple(TLS),
+    ),
+    Workload("tls-idle", "", "tls", _tls_idle, tuple(TLS)),
     Workload("timers", "timers", "micro", _micro("timers")),
     Workload("threads", "calls from a thread", "micro", _micro("threads")),
 ]

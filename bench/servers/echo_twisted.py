@@ -1,6 +1,8 @@
 """A server on any Twisted reactor: echo_twisted.py REACTOR PORT MODE.
 
-MODE is echo (the default), sink, source, unix (echo at a path), udp (echo) or udp-count.
+MODE is echo (the default), sink, source, writes, unix (echo at a path), udp (echo) or udp-count.
+With ``tls-`` before one of the first four, it is served over TLS; the certificate and its key are
+in the PEM file that the environment's BENCH_CERTIFICATE names.
 
 REACTOR is a name that ``twist --reactor`` knows, as ``epoll`` or ``ropewalk``; with ``@uvloop``
 behind it, the reactor runs in uvloop's event loop.
@@ -35,6 +37,7 @@ from twisted.internet.protocol import DatagramProtocol, Factory, Protocol  # noq
 from zope.interface import implementer  # noqa: E402
 
 CHUNK = b"x" * 65536
+PIECES = [b"%09d\n" % number for number in range(1000)]
 
 
 class Echo(Protocol):
@@ -65,6 +68,18 @@ class Source(Protocol):
         pass
 
 
+class Writes(Protocol):
+    """Answers a question, which is short enough to come whole, with many small writes."""
+
+    def connectionMade(self):
+        self.transport.setTcpNoDelay(True)
+
+    def dataReceived(self, data):
+        write = self.transport.write
+        for piece in PIECES:
+            write(piece)
+
+
 class UnixEcho(Protocol):
     def dataReceived(self, data):
         self.transport.write(data)
@@ -90,13 +105,28 @@ class UDPCount(DatagramProtocol):
             self.count += 1
 
 
+def context():
+    """What pyOpenSSL needs to know; only TLS servers need pyOpenSSL."""
+    from twisted.internet.ssl import CertificateOptions, PrivateCertificate
+
+    with open(os.environ["BENCH_CERTIFICATE"]) as file:
+        own = PrivateCertificate.loadPEM(file.read())
+    # Sessions, which the others have unasked, for the workload that resumes them.
+    return CertificateOptions(own.privateKey.original, own.original, enableSessions=True)
+
+
 def listen(mode, port):
     """Serve in that mode; where the server is, for the client."""
     if mode in DATAGRAMS:
         port = reactor.listenUDP(port, DATAGRAMS[mode](), interface="127.0.0.1")
         return f"udp:127.0.0.1:{port.getHost().port}"
+    _, secure, mode = mode.rpartition("tls-")
     factory = Factory.forProtocol(STREAMS[mode])
     factory.noisy = False
+    if secure:
+        options = {"backlog": 1024, "interface": "127.0.0.1"}
+        port = reactor.listenSSL(port, factory, context(), **options)
+        return f"tls:127.0.0.1:{port.getHost().port}"
     if mode == "unix":
         path = os.path.join(tempfile.mkdtemp(prefix="ropewalk-bench-"), "socket")
         reactor.listenUNIX(path, factory, backlog=1024)
@@ -105,7 +135,7 @@ def listen(mode, port):
     return f"127.0.0.1:{port.getHost().port}"
 
 
-STREAMS = {"echo": Echo, "sink": Sink, "source": Source, "unix": UnixEcho}
+STREAMS = {"echo": Echo, "sink": Sink, "source": Source, "writes": Writes, "unix": UnixEcho}
 DATAGRAMS = {"udp": UDPEcho, "udp-count": UDPCount}
 
 where = listen(sys.argv[3] if len(sys.argv) > 3 else "echo", int(sys.argv[2]))

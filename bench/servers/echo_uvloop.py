@@ -1,6 +1,8 @@
 """A server of asyncio protocols, without Twisted: echo_uvloop.py PORT MODE.
 
-MODE is echo (the default), sink, source, unix (echo at a path), udp (echo) or udp-count.
+MODE is echo (the default), sink, source, writes, unix (echo at a path), udp (echo) or udp-count.
+With ``tls-`` before one of the first four, it is served over TLS; the certificate and its key are
+in the PEM file that the environment's BENCH_CERTIFICATE names.
 
 It runs on uvloop; with the loop's name as third argument, ``asyncio``, on asyncio's own loop.
 """
@@ -12,6 +14,7 @@ import sys
 import tempfile
 
 CHUNK = b"x" * 65536
+PIECES = [b"%09d\n" % number for number in range(1000)]
 
 
 class Echo(asyncio.Protocol):
@@ -34,8 +37,9 @@ class Source(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
         self.paused = False
-        # As Twisted's pull producers: the next chunk when the one before is sent.
-        transport.set_write_buffer_limits(high=0)
+        # As Twisted's pull producers: the next chunk when the one before is sent. With a limit of
+        # 0, a TLS transport would pause for good.
+        transport.set_write_buffer_limits(high=1)
         self.resume_writing()
 
     def pause_writing(self):
@@ -47,6 +51,15 @@ class Source(asyncio.Protocol):
         self.transport.write(CHUNK)
         if not self.paused and not self.transport.is_closing():
             asyncio.get_running_loop().call_soon(self.resume_writing)
+
+
+class Writes(Echo):
+    """Answers a question, which is short enough to come whole, with many small writes."""
+
+    def data_received(self, data):
+        write = self.transport.write
+        for piece in PIECES:
+            write(piece)
 
 
 class UDPEcho(asyncio.DatagramProtocol):
@@ -69,6 +82,15 @@ class UDPCount(UDPEcho):
             self.count += 1
 
 
+def context():
+    # Only TLS needs it, and a Python may be without.
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(os.environ["BENCH_CERTIFICATE"])
+    return context
+
+
 async def listen(mode, port):
     """Serve in that mode; where the server is, for the client."""
     loop = asyncio.get_running_loop()
@@ -80,13 +102,15 @@ async def listen(mode, port):
         path = os.path.join(tempfile.mkdtemp(prefix="ropewalk-bench-"), "socket")
         kept.append(await loop.create_unix_server(STREAMS[mode], path, backlog=1024))
         return f"unix:{path}"
-    server = await loop.create_server(STREAMS[mode], "127.0.0.1", port, backlog=1024)
+    _, secure, mode = mode.rpartition("tls-")
+    options = {"backlog": 1024, "ssl": context() if secure else None}
+    server = await loop.create_server(STREAMS[mode], "127.0.0.1", port, **options)
     kept.append(server)
-    return f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    return f"{'tls:' if secure else ''}127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 kept = []
-STREAMS = {"echo": Echo, "sink": Sink, "source": Source, "unix": Echo}
+STREAMS = {"echo": Echo, "sink": Sink, "source": Source, "writes": Writes, "unix": Echo}
 DATAGRAMS = {"udp": UDPEcho, "udp-count": UDPCount}
 
 

@@ -3,7 +3,9 @@
  * buffer on the stack, no epoll_ctl in the steady state, no timers and no callbacks. The other
  * servers are compared with it.
  *
- *     raw_epoll PORT [echo|sink|source]
+ *     raw_epoll PORT [echo|sink|source|unix]
+ *
+ * unix is the echo at a path of its own.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -15,9 +17,10 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-enum mode { ECHO, SINK, SOURCE };
+enum mode { ECHO, SINK, SOURCE, UNIX };
 
 /* What a send left over; only while a peer does not read. */
 struct pending {
@@ -65,7 +68,8 @@ static void accept_all(int listener)
             continue;
         }
         int one = 1;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        if (mode != UNIX)
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         interest(EPOLL_CTL_ADD, fd, mode == SOURCE ? EPOLLOUT : EPOLLIN);
     }
 }
@@ -146,14 +150,48 @@ static int listen_on(int port)
     return listener;
 }
 
+static int listen_at_path(void)
+{
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const char *directory = getenv("TMPDIR");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (listener < 0)
+        die("socket");
+    int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/raw-epoll-%d",
+                          directory ? directory : "/tmp", (int)getpid());
+    if (length >= (int)sizeof address.sun_path) {
+        fprintf(stderr, "TMPDIR is too long\n");
+        exit(1);
+    }
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0)
+        die("bind");
+    if (listen(listener, 1024) != 0)
+        die("listen");
+    printf("listening on unix:%s\n", address.sun_path);
+    fflush(stdout);
+    return listener;
+}
+
+static enum mode mode_called(const char *name)
+{
+    static const char *const names[] = {"echo", "sink", "source", "unix"};
+    for (int i = 0; i < 4; i++)
+        if (!strcmp(name, names[i]))
+            return i;
+    fprintf(stderr, "no mode is called %s\n", name);
+    exit(2);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: raw_epoll PORT [echo|sink|source]\n");
+        fprintf(stderr, "usage: raw_epoll PORT [echo|sink|source|unix]\n");
         return 2;
     }
     if (argc > 2)
-        mode = !strcmp(argv[2], "sink") ? SINK : !strcmp(argv[2], "source") ? SOURCE : ECHO;
+        mode = mode_called(argv[2]);
+    /* What the client expects of a source. */
+    memset(buffer, 'x', sizeof buffer);
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
@@ -163,7 +201,7 @@ int main(int argc, char **argv)
     epoll = epoll_create1(EPOLL_CLOEXEC);
     if (pending == NULL || epoll < 0)
         die("start");
-    int listener = listen_on(atoi(argv[1]));
+    int listener = mode == UNIX ? listen_at_path() : listen_on(atoi(argv[1]));
     interest(EPOLL_CTL_ADD, listener, EPOLLIN);
 
     struct epoll_event events[1024];

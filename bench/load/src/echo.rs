@@ -1,14 +1,16 @@
-//! Messages that a server echoes, one in flight per connection.
+//! Messages that a server answers, one in flight per connection.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use crate::{Options, Outcome, Result, net};
+use crate::net::Server;
+use crate::stream::{Dialer, Stream};
+use crate::{Options, Outcome, Result};
 
 /// A server that sends nothing for as long has failed.
 const PATIENCE: Timespec = Timespec {
@@ -16,12 +18,28 @@ const PATIENCE: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-/// The content of every so many operations is compared; of the others only the length.
+/// Without TLS, the content of every so many operations is compared; of the others only the length.
 const SAMPLE: u64 = 64;
 
-/// One message on its way to the server and back.
+/// How many writes of ten bytes a server of `writes` answers with.
+const WRITES: usize = 1000;
+
+/// What is exchanged, and on what.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    /// Echoes, on connections that stay.
+    Echo,
+    /// Echoes, each on a connection of its own.
+    Connect,
+    /// The same, with the TLS session of the connection before.
+    Resume,
+    /// A question that the server answers with many small writes, on connections that stay.
+    Writes,
+}
+
+/// One message on its way to the server, and its answer.
 struct Exchange {
-    socket: OwnedFd,
+    stream: Stream,
     begun: Instant,
     sent: usize,
     received: usize,
@@ -29,14 +47,16 @@ struct Exchange {
 }
 
 pub(crate) struct Load<'a> {
-    options: &'a Options,
+    dialer: Dialer<'a>,
     /// Whether each message has a connection of its own.
     reconnect: bool,
+    /// The content of one in so many answers is compared.
+    sample: u64,
     epoll: OwnedFd,
     exchanges: Vec<Option<Exchange>>,
     message: Vec<u8>,
+    answer: Vec<u8>,
     buffer: Vec<u8>,
-    connected: usize,
     in_flight: usize,
     /// Connections that failed in any run: one that is gone leaves a later run with fewer.
     lost: u64,
@@ -45,23 +65,32 @@ pub(crate) struct Load<'a> {
 
 impl<'a> Load<'a> {
     /// Connects, unless each message does.
-    pub(crate) fn new(options: &'a Options, reconnect: bool) -> Result<Self> {
+    pub(crate) fn new(options: &'a Options, kind: Kind) -> Result<Self> {
+        let message: Vec<u8> = (0..options.size)
+            .map(|index| (index * 31 + index / 256) as u8)
+            .collect();
+        let answer = match kind {
+            Kind::Writes => (0..WRITES)
+                .flat_map(|n| format!("{n:09}\n").into_bytes())
+                .collect(),
+            _ => message.clone(),
+        };
+        let secure = matches!(options.server, Server::Tls(_));
         let mut load = Self {
-            options,
-            reconnect,
+            dialer: Dialer::new(options, kind == Kind::Resume)?,
+            reconnect: matches!(kind, Kind::Connect | Kind::Resume),
+            sample: if secure { 1 } else { SAMPLE },
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             exchanges: (0..options.connections).map(|_| None).collect(),
-            message: (0..options.size)
-                .map(|index| (index * 31 + index / 256) as u8)
-                .collect(),
             // Room for more than is expected, so that a surplus is seen.
-            buffer: vec![0; options.size + 64],
-            connected: 0,
+            buffer: vec![0; answer.len() + 64],
+            message,
+            answer,
             in_flight: 0,
             lost: 0,
             outcome: Outcome::default(),
         };
-        if !reconnect {
+        if !load.reconnect {
             for slot in 0..options.connections {
                 load.connect(slot, Instant::now())?;
             }
@@ -99,7 +128,7 @@ impl<'a> Load<'a> {
                 }
                 if flags != epoll::EventFlags::OUT && self.receive(slot)? {
                     now = Instant::now();
-                    self.complete(slot, now);
+                    self.complete(slot, now)?;
                     if now < deadline {
                         self.begin(slot, now)?;
                     }
@@ -112,13 +141,11 @@ impl<'a> Load<'a> {
     }
 
     fn connect(&mut self, slot: usize, begun: Instant) -> Result<()> {
-        let socket = net::connect(&self.options.server, self.connected)?;
-        net::set_nonblocking(&socket)?;
-        self.connected += 1;
+        let stream = self.dialer.open(slot, false)?;
         let data = epoll::EventData::new_u64(slot as u64);
-        epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
+        epoll::add(&self.epoll, &stream, data, epoll::EventFlags::IN)?;
         self.exchanges[slot] = Some(Exchange {
-            socket,
+            stream,
             begun,
             sent: 0,
             received: 0,
@@ -146,57 +173,63 @@ impl<'a> Load<'a> {
         let Some(exchange) = &mut self.exchanges[slot] else {
             return Ok(());
         };
-        match send(
-            &exchange.socket,
-            &self.message[exchange.sent..],
-            SendFlags::NOSIGNAL,
-        ) {
+        match exchange.stream.send(&self.message[exchange.sent..]) {
             Ok(sent) => exchange.sent += sent,
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => {
-                self.fail(slot);
-                return Ok(());
-            }
+            Err(error) if is_temporary(&error) => {}
+            Err(error) => return self.fail(slot, Some(error)),
         }
-        let waits = exchange.sent < self.message.len();
+        self.watch(slot)
+    }
+
+    /// Waits until more can be sent, if there is more.
+    fn watch(&mut self, slot: usize) -> Result<()> {
+        let Some(exchange) = &mut self.exchanges[slot] else {
+            return Ok(());
+        };
+        let waits = exchange.sent < self.message.len() || exchange.stream.is_pending();
         if waits != exchange.awaits_writable {
             exchange.awaits_writable = waits;
-            // The echo is read while the rest waits: the server may wait for that.
+            // The answer is read while the rest waits: the server may wait for that.
             let both = epoll::EventFlags::IN | epoll::EventFlags::OUT;
             let flags = if waits { both } else { epoll::EventFlags::IN };
             let data = epoll::EventData::new_u64(slot as u64);
-            epoll::modify(&self.epoll, &exchange.socket, data, flags)?;
+            epoll::modify(&self.epoll, &exchange.stream, data, flags)?;
         }
         Ok(())
     }
 
-    /// Whether the message has come back whole.
+    /// Whether the answer has come whole.
     fn receive(&mut self, slot: usize) -> Result<bool> {
         let Some(exchange) = &mut self.exchanges[slot] else {
             return Ok(false);
         };
-        let got = match recv(&exchange.socket, &mut self.buffer[..], RecvFlags::empty()) {
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
-            Ok((got, _)) if got > 0 => got,
-            _ => {
-                self.fail(slot);
+        let got = match exchange.stream.recv(&mut self.buffer) {
+            // The answer to a handshake may have to wait.
+            Err(error) if is_temporary(&error) => {
+                self.watch(slot)?;
+                return Ok(false);
+            }
+            Ok(got) if got > 0 => got,
+            result => {
+                self.fail(slot, result.err())?;
                 return Ok(false);
             }
         };
         let start = exchange.received;
         exchange.received += got;
-        if exchange.received > exchange.sent {
-            return Err("the server sent more than it was sent".into());
+        if exchange.received > self.answer.len() {
+            return Err("the server sent more than it was asked for".into());
         }
-        let sampled = self.outcome.operations % SAMPLE == 0;
-        if sampled && self.buffer[..got] != self.message[start..start + got] {
-            return Err("the server sent something else than it was sent".into());
+        let sampled = self.outcome.operations % self.sample == 0;
+        if sampled && self.buffer[..got] != self.answer[start..start + got] {
+            return Err("the server sent something else than it was asked for".into());
         }
-        Ok(exchange.received == self.message.len())
+        Ok(exchange.received == self.answer.len())
     }
 
-    fn complete(&mut self, slot: usize, now: Instant) {
+    fn complete(&mut self, slot: usize, now: Instant) -> Result<()> {
         if let Some(exchange) = &self.exchanges[slot] {
+            exchange.stream.check()?;
             let latency = (now - exchange.begun).as_nanos();
             self.outcome
                 .latencies
@@ -204,15 +237,30 @@ impl<'a> Load<'a> {
         }
         self.in_flight -= 1;
         self.outcome.operations += 1;
-        self.outcome.bytes += self.message.len() as u64;
+        self.outcome.bytes += self.answer.len() as u64;
         if self.reconnect {
             self.exchanges[slot] = None;
         }
+        Ok(())
     }
 
-    fn fail(&mut self, slot: usize) {
+    /// Counts a connection that is gone; a violation of TLS ends the run.
+    fn fail(&mut self, slot: usize, error: Option<io::Error>) -> Result<()> {
+        match error {
+            Some(error) if error.kind() == io::ErrorKind::Other => return Err(error.into()),
+            _ => {}
+        }
         self.exchanges[slot] = None;
         self.in_flight -= 1;
         self.lost += 1;
+        Ok(())
     }
+}
+
+/// Whether the socket has just nothing to say.
+fn is_temporary(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }

@@ -8,26 +8,36 @@
 mod bulk;
 mod echo;
 mod flood;
+mod idle;
 mod net;
+mod stream;
+mod tls;
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use echo::{Kind, Load};
 use net::Server;
+use stream::Dialer;
 
 const USAGE: &str = "usage: load MODE ADDRESS [--connections N] [--size BYTES] [--seconds S] \
-[--megabytes M]
+[--megabytes M] [--certificate PEM]
 
-ADDRESS is HOST:PORT of a TCP server, udp:HOST:PORT, or unix:PATH
+ADDRESS is HOST:PORT of a TCP server, tls:HOST:PORT, udp:HOST:PORT, or unix:PATH. A TLS server must
+have the certificate.
 
 modes:
   echo      N connections, one message of SIZE bytes in flight on each, for S seconds
   connect   N times in parallel: connect, one echo of SIZE bytes, close; for S seconds
+  resume    the same, and every TLS session resumes the one before
+  writes    N connections, one question of SIZE bytes in flight on each, which the server answers
+            with 1,000 writes of 10 bytes; for S seconds
   send      M megabytes to a server that reads, on one connection
   receive   M megabytes from a server that sends, on one connection
-  idle      N connections held open, of which every 500th echoes one byte at the start
+  idle      N connections held open; every 500th, with TLS each, echoes one byte at the start
   flood     datagrams of SIZE bytes from one socket to a server that counts them, for S seconds";
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -38,6 +48,7 @@ pub(crate) struct Options {
     pub(crate) size: usize,
     pub(crate) duration: Duration,
     pub(crate) bytes: u64,
+    pub(crate) certificate: Option<PathBuf>,
 }
 
 /// What one run did. `latencies` has one entry per operation, in nanoseconds.
@@ -94,6 +105,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(String, Options
         size: 64,
         duration: Duration::from_secs(2),
         bytes: 1 << 30,
+        certificate: None,
     };
     while let Some(name) = arguments.next() {
         let value = arguments.next().ok_or(USAGE)?;
@@ -102,6 +114,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<(String, Options
             "--size" => options.size = value.parse()?,
             "--seconds" => options.duration = Duration::try_from_secs_f64(value.parse()?)?,
             "--megabytes" => options.bytes = value.parse::<u64>()? * 1_000_000,
+            "--certificate" => options.certificate = Some(value.into()),
             _ => return Err(USAGE.into()),
         }
     }
@@ -125,17 +138,15 @@ fn run() -> Result<()> {
     net::allow_many_files()?;
     let (mode, options) = parse(std::env::args().skip(1))?;
     match mode.as_str() {
-        "echo" | "connect" => {
-            let mut load = echo::Load::new(&options, mode == "connect")?;
-            load.run(options.duration.min(Duration::from_millis(200)))?;
-            rendezvous("ready")?;
-            let outcome = load.run(options.duration)?;
-            rendezvous(&outcome.into_json())?;
-        }
+        "echo" => exchange(&options, Kind::Echo)?,
+        "connect" => exchange(&options, Kind::Connect)?,
+        "resume" => exchange(&options, Kind::Resume)?,
+        "writes" => exchange(&options, Kind::Writes)?,
         "send" | "receive" => {
-            let connection = net::connect(&options.server, 0)?;
+            let mut stream = Dialer::new(&options, false)?.open(0, true)?;
+            stream.shake_hands()?;
             rendezvous("ready")?;
-            let outcome = bulk::run(&connection, options.bytes, mode == "send")?;
+            let outcome = bulk::run(&mut stream, options.bytes, mode == "send")?;
             rendezvous(&outcome.into_json())?;
         }
         "flood" => {
@@ -145,7 +156,7 @@ fn run() -> Result<()> {
             rendezvous(&outcome.into_json())?;
         }
         "idle" => {
-            let held = net::hold(&options.server, options.connections)?;
+            let held = idle::hold(&options)?;
             rendezvous("ready")?;
             let outcome = Outcome {
                 operations: held.len() as u64,
@@ -156,4 +167,12 @@ fn run() -> Result<()> {
         _ => return Err(USAGE.into()),
     }
     Ok(())
+}
+
+fn exchange(options: &Options, kind: Kind) -> Result<()> {
+    let mut load = Load::new(options, kind)?;
+    load.run(options.duration.min(Duration::from_millis(200)))?;
+    rendezvous("ready")?;
+    let outcome = load.run(options.duration)?;
+    Ok(rendezvous(&outcome.into_json())?)
 }

@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use rustix::io::ioctl_fionbio;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind,
-    connect as connect_socket, recv, send, socket_with, sockopt,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect as connect_socket,
+    socket_with, sockopt,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -34,6 +34,7 @@ pub(crate) fn allow_many_files() -> Result<()> {
 /// Where the server is, and what speaks to it.
 pub(crate) enum Server {
     Tcp(SocketAddrV4),
+    Tls(SocketAddrV4),
     Udp(SocketAddrV4),
     Unix(PathBuf),
 }
@@ -43,6 +44,7 @@ impl FromStr for Server {
 
     fn from_str(text: &str) -> std::result::Result<Self, AddrParseError> {
         match text.split_once(':') {
+            Some(("tls", address)) => Ok(Self::Tls(address.parse()?)),
             Some(("udp", address)) => Ok(Self::Udp(address.parse()?)),
             Some(("unix", path)) => Ok(Self::Unix(path.into())),
             _ => Ok(Self::Tcp(text.parse()?)),
@@ -53,7 +55,7 @@ impl FromStr for Server {
 /// A connected, blocking socket; `number` chooses the source address.
 pub(crate) fn connect(server: &Server, number: usize) -> Result<OwnedFd> {
     let (family, kind) = match server {
-        Server::Tcp(_) => (AddressFamily::INET, SocketType::STREAM),
+        Server::Tcp(_) | Server::Tls(_) => (AddressFamily::INET, SocketType::STREAM),
         Server::Udp(_) => (AddressFamily::INET, SocketType::DGRAM),
         Server::Unix(_) => (AddressFamily::UNIX, SocketType::STREAM),
     };
@@ -61,7 +63,7 @@ pub(crate) fn connect(server: &Server, number: usize) -> Result<OwnedFd> {
     match server {
         Server::Unix(path) => connect_socket(&socket, &SocketAddrUnix::new(path)?)?,
         Server::Udp(address) => connect_socket(&socket, address)?,
-        Server::Tcp(address) => {
+        Server::Tcp(address) | Server::Tls(address) => {
             if address.ip().is_loopback() {
                 let last = 2 + u8::try_from(number % SOURCES)?;
                 bind(
@@ -78,22 +80,4 @@ pub(crate) fn connect(server: &Server, number: usize) -> Result<OwnedFd> {
 
 pub(crate) fn set_nonblocking(socket: &OwnedFd) -> Result<()> {
     Ok(ioctl_fionbio(socket, true)?)
-}
-
-/// Opens `count` connections, and sees an echo from every 500th and the last: the server has
-/// accepted all before it then, and its queue of connections never overflows.
-pub(crate) fn hold(server: &Server, count: usize) -> Result<Vec<OwnedFd>> {
-    let mut held = Vec::with_capacity(count);
-    for number in 0..count {
-        let socket = connect(server, number)?;
-        if number % 500 == 499 || number + 1 == count {
-            let mut answer = [0];
-            send(&socket, b"?", SendFlags::NOSIGNAL)?;
-            if recv(&socket, &mut answer, RecvFlags::empty())?.0 != 1 || answer != *b"?" {
-                return Err("the server does not echo".into());
-            }
-        }
-        held.push(socket);
-    }
-    Ok(held)
 }
