@@ -18,6 +18,15 @@ pub(crate) fn pipe() -> io::Result<[OwnedFd; 2]> {
     system::pipe()
 }
 
+/// A pipe, close-on-exec at both ends: read end, write end.
+///
+/// # Errors
+///
+/// As [`pipe`].
+pub(crate) fn blocking_pipe() -> io::Result<[OwnedFd; 2]> {
+    system::blocking_pipe()
+}
+
 /// Has the number of `kept` name what `other` names, close-on-exec. Who owns `kept` answers for
 /// those who go on using the number.
 ///
@@ -55,6 +64,11 @@ mod at_once {
         Ok([read, write])
     }
 
+    pub(super) fn blocking_pipe() -> io::Result<[OwnedFd; 2]> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        Ok([read, write])
+    }
+
     pub(super) fn replace(kept: &OwnedFd, other: BorrowedFd<'_>) -> io::Result<()> {
         let (from, to) = (other.as_raw_fd(), kept.as_raw_fd());
         // SAFETY: both are open, and stay so: the number is replaced and never free. What it named
@@ -74,10 +88,17 @@ mod in_steps {
     use super::*;
 
     pub(super) fn pipe() -> io::Result<[OwnedFd; 2]> {
+        let ends = blocking_pipe()?;
+        for end in &ends {
+            ioctl_fionbio(end, true)?;
+        }
+        Ok(ends)
+    }
+
+    pub(super) fn blocking_pipe() -> io::Result<[OwnedFd; 2]> {
         let (read, write) = rustix::pipe::pipe()?;
         for end in [&read, &write] {
             fcntl_setfd(end, FdFlags::CLOEXEC)?;
-            ioctl_fionbio(end, true)?;
         }
         Ok([read, write])
     }
@@ -109,6 +130,16 @@ mod tests {
     fn both_ends_of_a_pipe_have_their_flags_either_way() {
         for ends in [system::pipe(), in_steps::pipe()] {
             assert!(ends.unwrap().iter().all(has_its_flags));
+        }
+    }
+
+    #[test]
+    fn both_ends_of_a_blocking_pipe_block_and_are_not_inherited_either_way() {
+        for ends in [system::blocking_pipe(), in_steps::blocking_pipe()] {
+            for end in ends.unwrap() {
+                assert!(fcntl_getfd(&end).unwrap().contains(FdFlags::CLOEXEC));
+                assert!(!fcntl_getfl(&end).unwrap().contains(OFlags::NONBLOCK));
+            }
         }
     }
 

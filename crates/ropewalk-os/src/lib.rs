@@ -1,4 +1,5 @@
-//! The kernel seam of ropewalk: pollers, the registry of sources, waker, sockets, signals.
+//! The kernel seam of ropewalk: pollers, the registry of sources, waker, sockets, signals, child
+//! processes.
 //!
 //! All `unsafe` of the Rust face is here (see SAFETY.md). It knows system calls, descriptors and
 //! `errno`; it does not know callbacks, timers, protocols, TLS or Python.
@@ -10,6 +11,7 @@ mod host_fd;
 mod interest;
 pub mod lock_file;
 mod poller;
+pub mod process;
 mod registry;
 mod signal;
 pub mod socket;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 use crate::{Event, Events, Interest, Poller, Readiness, Token, Waker};
 
@@ -10,6 +11,9 @@ use crate::{Event, Events, Interest, Poller, Readiness, Token, Waker};
 pub enum SourceFd {
     /// Owned: closed when it is dropped, after it was deregistered.
     Owned(OwnedFd),
+    /// Shared with whoever else needs it, and closed by the last: a child's
+    /// [`Watch`](crate::process::Watch).
+    Shared(Arc<OwnedFd>),
     /// Lent by whoever made the promise that it stays open, or copes with the breach.
     Borrowed(BorrowedFd<'static>),
 }
@@ -18,6 +22,7 @@ impl AsFd for SourceFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Owned(fd) => fd.as_fd(),
+            Self::Shared(fd) => fd.as_fd(),
             Self::Borrowed(fd) => fd.as_fd(),
         }
     }
@@ -32,6 +37,12 @@ impl AsRawFd for SourceFd {
 impl From<OwnedFd> for SourceFd {
     fn from(fd: OwnedFd) -> Self {
         Self::Owned(fd)
+    }
+}
+
+impl From<Arc<OwnedFd>> for SourceFd {
+    fn from(fd: Arc<OwnedFd>) -> Self {
+        Self::Shared(fd)
     }
 }
 

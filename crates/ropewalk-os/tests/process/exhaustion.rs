@@ -1,0 +1,83 @@
+//! A table of descriptors that has no room left.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use ropewalk_os::process::{ChildFd, Ended, Step};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::Fixture;
+use crate::fixture::Way;
+
+/// A limit of this process, put back at the end.
+struct Limit(Rlimit);
+
+impl Limit {
+    fn lower_to(current: u64) -> Self {
+        let before = getrlimit(Resource::Nofile);
+        let limit = Rlimit {
+            current: Some(current),
+            ..before
+        };
+        setrlimit(Resource::Nofile, limit).unwrap();
+        Self(before)
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        setrlimit(Resource::Nofile, self.0).unwrap();
+    }
+}
+
+/// With one descriptor more each time, from none on, until there are enough.
+pub(crate) fn a_full_table_is_told_and_leaves_nothing(fixture: &Fixture) {
+    let mut steps = Vec::new();
+    for room in 0.. {
+        let mut spawn = fixture.spawn_of("/bin/true");
+        spawn
+            .descriptor(0, ChildFd::Reads)
+            .descriptor(1, ChildFd::Writes);
+        let limit = Limit::lower_to(64);
+        let mut fill: Vec<OwnedFd> = Vec::new();
+        while let Ok(fd) = rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), 3) {
+            assert!(fd.as_raw_fd() < 64);
+            fill.push(fd);
+        }
+        fill.truncate(fill.len() - room);
+        let before = count_of_open();
+        let outcome = spawn.spawn();
+        let after = count_of_open();
+        drop((limit, fill));
+        match outcome {
+            Ok(mut spawned) => {
+                assert_eq!(fixture.finish(&mut spawned.child), Ended::Exited(0));
+                break;
+            }
+            Err(error) => {
+                assert_eq!(
+                    error.io_error().raw_os_error(),
+                    Some(libc::EMFILE),
+                    "{error}"
+                );
+                assert_eq!(before, after);
+                steps.push(error.step());
+            }
+        }
+        ropewalk_testkit::assert_no_children();
+    }
+    steps.dedup();
+    let expected: &[Step] = match fixture.way {
+        Way::Pidfd => &[Step::Pipe, Step::Fork],
+        Way::KernelQueue => &[Step::Pipe, Step::Watch, Step::Pipe],
+        Way::ChildSignal => &[Step::Pipe],
+    };
+    assert_eq!(steps, expected);
+}
+
+fn count_of_open() -> usize {
+    let is_open = |number: &i32| {
+        // SAFETY: the call takes a number.
+        unsafe { libc::fcntl(*number, libc::F_GETFD) >= 0 }
+    };
+    (0..64).filter(is_open).count()
+}

@@ -1,0 +1,128 @@
+//! Spawns that fail.
+
+use std::fs;
+use std::thread;
+
+use ropewalk_os::process::{ChildFd, Spawn, Step};
+use rustix::process::{Gid, Uid, geteuid};
+use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
+
+use crate::Fixture;
+use crate::program::Directory;
+
+const NOBODY: u32 = 65534;
+
+fn failure(spawn: &Spawn<'_>) -> (Step, i32) {
+    let error = spawn.spawn().unwrap_err();
+    (error.step(), error.io_error().raw_os_error().unwrap())
+}
+
+pub(crate) fn each_error_comes_with_its_step(fixture: &Fixture) {
+    let directory = Directory::new("failures");
+    let text = directory.program("text", b"echo no interpreter is named here\n");
+    let plain = format!("{}/plain", directory.text());
+    fs::write(&plain, "").unwrap();
+    let exec = |program: &str| failure(&fixture.spawn_of(program));
+    assert_eq!(exec("/nowhere/at-all"), (Step::Exec, libc::ENOENT));
+    assert_eq!(
+        exec("ropewalk-has-no-such-program"),
+        (Step::Exec, libc::ENOENT)
+    );
+    assert_eq!(exec(""), (Step::Exec, libc::ENOENT));
+    assert_eq!(exec(&plain), (Step::Exec, libc::EACCES));
+    assert_eq!(exec("/etc"), (Step::Exec, libc::EACCES));
+    assert_eq!(exec(&format!("{plain}/below")), (Step::Exec, libc::ENOTDIR));
+    // No shell runs it, as with `posix_spawnp` and `os.execvpe`.
+    assert_eq!(exec(&text), (Step::Exec, libc::ENOEXEC));
+    let mut spawn = fixture.spawn_of("/bin/true");
+    assert_eq!(
+        failure(spawn.arguments([vec![b'x'; 8 << 20]])),
+        (Step::Exec, libc::E2BIG)
+    );
+    let mut spawn = fixture.spawn_of("/bin/true");
+    assert_eq!(
+        failure(spawn.directory("/nowhere")),
+        (Step::Directory, libc::ENOENT)
+    );
+    assert_eq!(
+        failure(spawn.directory(plain)),
+        (Step::Directory, libc::ENOTDIR)
+    );
+    let mut spawn = fixture.spawn_of("/bin/true");
+    let far = 1 << 30;
+    assert_eq!(
+        failure(spawn.descriptor(far, ChildFd::Reads)),
+        (Step::Descriptors, libc::EBADF)
+    );
+    let mut spawn = fixture.spawn_of("/bin/true");
+    let (read, _write) = rustix::pipe::pipe().unwrap();
+    assert_eq!(
+        failure(spawn.terminal(std::os::fd::AsFd::as_fd(&read))),
+        (Step::Terminal, libc::ENOTTY)
+    );
+    let mut spawn = fixture.spawn_of("/bin/true");
+    let nobodys = ropewalk_os::process::Group::Process(1);
+    assert_eq!(
+        failure(spawn.process_group(nobodys)),
+        (Step::ProcessGroup, libc::EPERM)
+    );
+}
+
+pub(crate) fn what_no_process_can_have_is_refused(fixture: &Fixture) {
+    let refused = |spawn: &Spawn<'_>| {
+        let error = spawn.spawn().unwrap_err();
+        assert_eq!(error.step(), Step::Describe);
+        assert_eq!(error.io_error().kind(), std::io::ErrorKind::InvalidInput);
+    };
+    refused(&fixture.spawn_of("a\0b"));
+    refused(fixture.spawn_of("true").arguments(["a\0b"]));
+    refused(fixture.spawn_of("true").environment([("a", "\0")]));
+    refused(fixture.spawn_of("true").directory("\0"));
+    refused(fixture.spawn_of("true").descriptor(-1, ChildFd::Reads));
+}
+
+/// Runs `inside` in a thread that is nobody's, or as it is where the test already is nobody much.
+fn without_privilege(inside: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            if geteuid().is_root() {
+                let (group, user) = (Gid::from_raw(NOBODY), Uid::from_raw(NOBODY));
+                set_thread_res_gid(group, group, group).unwrap();
+                set_thread_res_uid(user, user, user).unwrap();
+            }
+            inside();
+        });
+    });
+}
+
+pub(crate) fn another_user_needs_privilege(fixture: &Fixture) {
+    let notice = fixture.way.notice();
+    without_privilege(move || {
+        let spawn = || Spawn::new("/bin/true", notice);
+        assert_eq!(failure(spawn().user(0)), (Step::User, libc::EPERM));
+        assert_eq!(failure(spawn().group(0)), (Step::Group, libc::EPERM));
+        assert_eq!(failure(spawn().groups([0])), (Step::Groups, libc::EPERM));
+    });
+}
+
+pub(crate) fn the_user_and_the_groups_change(fixture: &Fixture) {
+    if !geteuid().is_root() {
+        eprintln!("NOT TESTED: a change of users, which needs root");
+        return;
+    }
+    let script = "id -u; id -g; id -G";
+    let mut spawn = fixture.shell(script);
+    let output = fixture.text(spawn.user(NOBODY).group(12345).groups([7, 8]));
+    assert_eq!(output, "65534\n12345\n12345 7 8\n");
+    let mut spawn = fixture.shell(script);
+    assert_eq!(
+        fixture.text(spawn.user(NOBODY).group(12345)),
+        "65534\n12345\n12345\n"
+    );
+    let error = fixture
+        .spawn_of("/nowhere")
+        .user(NOBODY)
+        .spawn()
+        .unwrap_err();
+    assert_eq!(error.step(), Step::Exec);
+}
