@@ -15,10 +15,15 @@ mod exhaustion;
 mod failures;
 #[path = "process/fixture.rs"]
 mod fixture;
+#[path = "process/hostile.rs"]
+mod hostile;
 #[path = "process/many.rs"]
 mod many;
+#[path = "process/pid_reuse.rs"]
+mod pid_reuse;
 #[path = "process/program.rs"]
 mod program;
+mod seccomp;
 #[path = "process/signals.rs"]
 mod signals;
 
@@ -60,5 +65,10 @@ over_every_way! {
         an_ended_child_takes_signals_until_it_was_waited_for, a_watch_reports_nothing_before_the_end,
         a_child_outlives_its_handle;
     many: nothing_is_left_of_many, others_that_wait_are_not_disturbed;
+    hostile: a_host_may_ignore_child_signals, a_host_may_wait_for_children_of_ours,
+        after_a_fork_a_running_child_has_not_ended,
+        without_close_range_nothing_else_is_inherited,
+        without_a_list_of_them_nothing_else_is_inherited,
+        a_grandchild_that_keeps_a_pipe_delays_no_end;
     birth: any_thread_may_spawn, threads_may_spawn_at_once;
 }

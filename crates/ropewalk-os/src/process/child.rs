@@ -187,16 +187,24 @@ impl Child {
         if self.ended.is_some() {
             return Ok(true);
         }
-        // SAFETY: all zeros is a valid `siginfo_t`, which is written only by the call.
-        let mut found: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        // SAFETY: the call writes to `found`.
-        let result = unsafe { libc::waitid(libc::P_PID, self.pid as _, &raw mut found, flags) };
-        if result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ECHILD) {
-            return Ok(false);
+        match &self.exit {
+            #[cfg(target_os = "linux")]
+            Exit::Pidfd(pidfd) => Ok(!unless_gone(pidfd::send_signal(pidfd, 0))?),
+            Exit::Queue(_) | Exit::Signal if is_child(self.pid) => Ok(false),
+            Exit::Queue(_) | Exit::Signal => self.try_wait().map(|ended| ended.is_some()),
         }
-        self.try_wait().map(|ended| ended.is_some())
     }
+}
+
+/// Whether a child of ours has this id, running or not yet waited for.
+fn is_child(pid: i32) -> bool {
+    // SAFETY: all zeros is a valid `siginfo_t`, which the call writes to. It changes nothing.
+    let result = unsafe {
+        let mut found: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_PID, pid as _, &raw mut found, flags)
+    };
+    result == 0
 }
 
 fn unless_gone(result: io::Result<()>) -> io::Result<bool> {

@@ -8,6 +8,7 @@ use rustix::process::{Gid, Uid, geteuid};
 use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
 use crate::Fixture;
+use crate::fixture::not_tested;
 use crate::program::Directory;
 
 const NOBODY: u32 = 65534;
@@ -107,7 +108,7 @@ pub(crate) fn another_user_needs_privilege(fixture: &Fixture) {
 
 pub(crate) fn the_user_and_the_groups_change(fixture: &Fixture) {
     if !geteuid().is_root() {
-        eprintln!("NOT TESTED: a change of users, which needs root");
+        not_tested("a change of users, which needs root");
         return;
     }
     let script = "id -u; id -g; id -G";

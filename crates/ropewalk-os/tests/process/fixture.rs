@@ -1,7 +1,7 @@
 //! What each case is given, and what is checked around it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -41,18 +41,24 @@ impl Way {
     }
 }
 
-/// Runs `case`; fails if it hangs or leaves a descriptor or a child.
+/// Runs `case` with its fixture, [`alone`].
 pub(crate) fn run(way: Way, case: fn(&Fixture)) {
+    alone(|| case(&Fixture::new(way)));
+}
+
+/// Runs `case`, and no other beside it; fails if it hangs or leaves a descriptor or a child.
+pub(crate) fn alone(case: impl FnOnce()) {
     let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (finished, watched) = mpsc::channel::<()>();
+    let name = thread::current().name().unwrap_or_default().to_owned();
     let guard = thread::spawn(move || {
         if watched.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("a case over {way:?} took longer than {LIMIT:?}");
+            eprintln!("{name} took longer than {LIMIT:?}");
             process::abort();
         }
     });
     let count = DescriptorCount::new();
-    case(&Fixture::new(way));
+    case();
     drop(count);
     assert_no_children();
     drop(finished);
@@ -165,4 +171,10 @@ pub(crate) fn read_to_end(pipe: OwnedFd) -> Vec<u8> {
             Err(error) => panic!("reading a pipe: {error}"),
         }
     }
+}
+
+/// Says what this system keeps from being tested, past the capture of what tests print.
+pub(crate) fn not_tested(what: &str) {
+    let text = format!("NOT TESTED: {what}\n");
+    io::stderr().write_all(text.as_bytes()).unwrap();
 }
