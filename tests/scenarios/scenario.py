@@ -157,7 +157,8 @@ class Scenario:
         return [received, "open"]
 
     def _log(self, event: dict[str, Any]) -> None:
-        failure = event.get("log_failure")
+        # A logger and `log.err` name the failure differently.
+        failure = event.get("log_failure") or event.get("failure")
         if failure is not None:
             self._append("logged", event.get("why") or "", describe(failure))
 

@@ -6,7 +6,6 @@ import weakref
 
 from scenario import Scenario
 from twisted.internet.protocol import DatagramProtocol
-from twisted.logger import globalLogPublisher
 from twisted.python import context
 from twisted.python.log import ILogContext
 
@@ -201,21 +200,14 @@ def says_system(protocol):
     protocol.scenario.record("system", context.get(ILogContext)["system"])
 
 
-def record_failures(scenario):
-    """Record what `log.err` says, which names its failure in another way than a logger does."""
-
-    def observe(event):
-        if "log_failure" not in event and "failure" in event:
-            scenario.record("failure", event["failure"])
-
-    globalLogPublisher.addObserver(observe)
-    # A class's name is in the error of `doWrite`.
+def name_classes(scenario):
+    """A class's name is in the error of `doWrite`."""
     for name in ("ropewalk.udp.Port", "twisted.internet.udp.Port"):
         scenario.name(name, "Port")
 
 
 async def main(scenario):
-    record_failures(scenario)
+    name_classes(scenario)
     for interface in ["127.0.0.1", "::1"] if socket.has_ipv6 else ["127.0.0.1"]:
         await sizes(scenario, interface)
         await sizes(scenario, interface, maxPacketSize=65536)
