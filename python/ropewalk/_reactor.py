@@ -243,6 +243,19 @@ class RopewalkReactor(PosixReactorBase):
         listener.startListening()
         return listener
 
+    def connectUNIXDatagram(
+        self,
+        address: Any,
+        protocol: Any,
+        maxPacketSize: int = 8192,
+        mode: int = 0o666,
+        bindAddress: Any = None,
+    ) -> unix.ConnectedDatagramPort:
+        """See twisted.internet.interfaces.IReactorUNIXDatagram.connectUNIXDatagram."""
+        port = unix.ConnectedDatagramPort(address, protocol, maxPacketSize, mode, bindAddress, self)
+        port.startListening()
+        return port
+
     def connectUNIX(
         self, address: Any, factory: Any, timeout: float = 30, checkPID: int = 0
     ) -> unix.Connector:

@@ -224,6 +224,7 @@ class Datagram:
     _connectedAddr: tuple[str, int] | None
     logstr: str
     doRead: Callable[[], object]
+    _isConnected: bool
 
     def __new__(cls, *_args: object, **_kwargs: object) -> Datagram: ...
     def _noFileno(self) -> int: ...
@@ -232,6 +233,10 @@ class Datagram:
         """The prefix of log lines while this port's callbacks run."""
     def write(self, datagram: bytes, addr: tuple[str, int] | None = None) -> None:
         """IUDPTransport.write: sends a datagram now, or raises."""
+    def _writeTo(self, datagram: bytes, address: str | bytes) -> int | None:
+        """IUNIXDatagramTransport.write: sends a datagram now, or drops it, or raises."""
+    def _writeToPeer(self, data: bytes) -> int | None:
+        """IUNIXDatagramConnectedTransport.write: sends a datagram now, or drops it, or raises."""
     def startReading(self) -> None: ...
     def stopReading(self) -> None: ...
     def startWriting(self) -> None: ...

@@ -1,8 +1,8 @@
 """UNIX transports: Twisted's classes with a native base in front of them.
 
 Streams are :mod:`ropewalk.tcp`'s, reading with a call that takes descriptors too; a descriptor on
-its way is for the methods here and for Twisted's. Lock files, modes, binding and removing paths are
-inherited from :mod:`twisted.internet.unix`.
+its way is for the methods here and for Twisted's. Datagram ports receive and send natively. Lock
+files, modes, binding and removing paths are inherited from :mod:`twisted.internet.unix`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from twisted.internet.abstract import FileDescriptor
 
 from ropewalk import _ropewalk, tcp
 
-__all__ = ["Client", "Connector", "DatagramPort", "Port", "Server"]
+__all__ = ["Client", "ConnectedDatagramPort", "Connector", "DatagramPort", "Port", "Server"]
 
 
 class _Descriptors:
@@ -89,10 +89,18 @@ class Port(tcp.Port, unix.Port):
 
 
 class DatagramPort(_ropewalk.Datagram, unix.DatagramPort):
-    """A port that receives natively. Sending, and ports with one peer, are Twisted's."""
+    """A port that receives and sends natively."""
 
-    # The native one is for internet addresses.
-    write = unix.DatagramPort.write  # type: ignore[assignment]
+    write = _ropewalk.Datagram._writeTo  # type: ignore[assignment]
+
+
+class ConnectedDatagramPort(_ropewalk.Datagram, unix.ConnectedDatagramPort):
+    """A port with one peer, whose protocol is told no addresses."""
+
+    # Not a `DatagramPort` of this module, for it does not provide what that one does.
+    _isConnected = True
+
+    write = _ropewalk.Datagram._writeToPeer  # type: ignore[assignment]
 
 
 class Connector(unix.Connector):

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PySuper, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use ropewalk::os::Readiness;
+use ropewalk::proto::pace::Pace;
 
 use crate::attached::Attached;
 use crate::core::Core;
@@ -37,6 +38,7 @@ pub(crate) struct State {
     pub(crate) max_packet_size: Slot,
     /// What was assigned to `doRead` on the instance.
     pub(crate) do_read: Slot,
+    pub(crate) pace: Pace,
     /// Received and not yet delivered, oldest first: the rest of a batch.
     pub(crate) waiting: RefCell<VecDeque<Arrival>>,
     /// The turn in which the port delivered last.
@@ -47,7 +49,8 @@ pub(crate) struct State {
     pub(crate) flags: Flags,
 }
 
-/// A datagram as it is handed to a protocol: the data, and the sender's address.
+/// A datagram as it is handed to a protocol: the data, and the sender's address (no address is made
+/// for a protocol that is told none).
 pub(crate) type Arrival = (Py<PyBytes>, Py<PyAny>);
 
 /// What addresses the socket takes, where sending is native.
@@ -55,6 +58,7 @@ pub(crate) type Arrival = (Py<PyBytes>, Py<PyAny>);
 pub(crate) enum Family {
     V4,
     V6,
+    Unix,
     /// Another one, or the port has a family of its own in mind.
     #[default]
     Other,
@@ -71,6 +75,8 @@ pub(crate) struct Flags {
     /// Whether a subclass overrides `doRead`, `logPrefix`, or an attribute that is native here.
     pub(crate) class_reads: Cell<bool>,
     class_logs: Cell<bool>,
+    /// Whether the class is the one of UNIX ports with one peer, of which no address is told.
+    pub(crate) class_connected: Cell<bool>,
     pub(crate) class_attributes: Cell<bool>,
 }
 
@@ -143,6 +149,8 @@ impl Datagram {
         let overrides = |name| overrides::<Self>(&class, name);
         flags.class_reads.set(overrides(intern!(py, "doRead"))?);
         flags.class_logs.set(overrides(intern!(py, "logPrefix"))?);
+        let connected = class.getattr(intern!(py, "_isConnected"))?;
+        flags.class_connected.set(connected.is_truthy()?);
         let attributes = [
             intern!(py, "socket"),
             intern!(py, "fileno"),
@@ -205,9 +213,18 @@ impl Datagram {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        let state = State::default();
+        // What waits in a socket when it is first looked at arrives in one event, as with Twisted.
+        state.pace.expect_many();
         Self {
-            state: Attached::new(State::default()),
+            state: Attached::new(state),
         }
+    }
+
+    #[classattr]
+    #[pyo3(name = "_isConnected")]
+    fn is_connected() -> bool {
+        false
     }
 
     /// Starts reading.

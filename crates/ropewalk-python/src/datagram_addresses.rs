@@ -71,11 +71,20 @@ fn name<'py>(py: Python<'py>, sender: &UnixAddr) -> PyResult<Bound<'py, PyAny>> 
     }
 }
 
-/// The address that `(host, port)` means, if it is one of the plain literals of `family`.
+/// What `address` means, if it is a plain one of `family`: a pair of a literal host and a port, or
+/// the name of a UNIX socket.
 ///
-/// Everything else (names, scopes, broadcast, wrong types and numbers) is for Python's socket and
-/// Twisted's class to judge.
+/// Everything else (host names, scopes, broadcast, wrong types and numbers) is for Python's socket
+/// and Twisted's class to judge.
 pub(crate) fn parse(address: &Bound<'_, PyAny>, family: Family) -> Option<Address> {
+    match family {
+        Family::V4 | Family::V6 => parse_host_and_port(address, family),
+        Family::Unix => parse_name(address),
+        Family::Other => None,
+    }
+}
+
+fn parse_host_and_port(address: &Bound<'_, PyAny>, family: Family) -> Option<Address> {
     let address = address.cast_exact::<PyTuple>().ok()?;
     if address.len() != 2 {
         return None;
@@ -88,7 +97,19 @@ pub(crate) fn parse(address: &Bound<'_, PyAny>, family: Family) -> Option<Addres
     let host = match family {
         Family::V4 => IpAddr::V4(host.parse::<Ipv4Addr>().ok()?),
         Family::V6 => IpAddr::V6(host.parse::<Ipv6Addr>().ok()?),
-        Family::Other => return None,
+        Family::Unix | Family::Other => return None,
     };
     Some(SocketAddr::new(host, port).into())
+}
+
+fn parse_name(address: &Bound<'_, PyAny>) -> Option<Address> {
+    let name = if let Ok(text) = address.cast_exact::<PyString>() {
+        // Other text is encoded as the interpreter was told to.
+        let text = text.to_str().ok().filter(|text| text.is_ascii())?;
+        UnixAddr::from_bytes(text.as_bytes())
+    } else {
+        UnixAddr::from_bytes(address.cast_exact::<PyBytes>().ok()?.as_bytes())
+    };
+    let name = name.ok().filter(|name| !name.is_unnamed())?;
+    Some(Address::Unix(name))
 }

@@ -222,5 +222,8 @@ fn family(slf: &Bound<'_, Datagram>, socket: &Bound<'_, PyAny>) -> PyResult<Fami
     if family.eq(constants.getattr(intern!(py, "AF_INET6"))?)? {
         return Ok(Family::V6);
     }
+    if family.eq(constants.getattr(intern!(py, "AF_UNIX"))?)? {
+        return Ok(Family::Unix);
+    }
     Ok(Family::Other)
 }

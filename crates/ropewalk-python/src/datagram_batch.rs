@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use ropewalk::os::Token;
 use ropewalk::os::socket::datagram::ReceiveBatch;
+use ropewalk::proto::pace::BATCH;
 
 use crate::datagram_addresses::Addresses;
 
@@ -27,7 +28,7 @@ impl Shared {
             Some(batch) if batch.capacity() >= capacity => batch,
             _ => {
                 let capacity = capacity.max(USUAL_CAPACITY);
-                ReceiveBatch::new((ROOM / capacity).clamp(1, DATAGRAMS), capacity)
+                ReceiveBatch::new((ROOM / capacity).clamp(1, BATCH), capacity)
             }
         }
     }
@@ -73,9 +74,6 @@ impl Shared {
         self.turn.get()
     }
 }
-
-/// Datagrams that one system call fetches at most.
-const DATAGRAMS: usize = 16;
 
 /// Bytes that all of them take at most, unless one alone takes more.
 const ROOM: usize = 256 * 1024;

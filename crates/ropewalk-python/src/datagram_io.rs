@@ -1,32 +1,26 @@
-//! What a native datagram port does when it is ready, and how it sends.
+//! What a native datagram port does when it is ready: it receives.
 //!
-//! The rules are those of `twisted.internet.udp.Port`: datagrams are delivered until none waits or
-//! `maxThroughput` bytes were, and one is sent at once or not at all. What differs is how they are
-//! fetched: many with one system call, before the first of them is delivered.
+//! The rules are those of `twisted.internet.udp.Port` (and `unix.ConnectedDatagramPort`): datagrams
+//! are delivered until none waits or `maxThroughput` bytes were. What differs is how they are
+//! fetched: many with one system call, before the first of them is delivered, unless the ones before
+//! came singly; then one by one event.
 
 use std::io;
 
 use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyInt};
-use ropewalk::os::{Readiness, socket};
+use pyo3::types::PyBytes;
+use ropewalk::os::Readiness;
+use ropewalk::proto::pace::Taken;
 
-use crate::datagram::{Datagram, Family, State};
-use crate::datagram_addresses;
+use crate::datagram::{Arrival, Datagram, State};
 use crate::datagram_batch::Shared;
 use crate::host::{Verdict, hang_up, lost, raised, verdict};
 use crate::sources::lend;
 use crate::twisted;
 
-/// The most datagrams that one event delivers. Twisted counts bytes only, of which empty
-/// datagrams have none.
-const DATAGRAMS_PER_EVENT: usize = 1024;
-
-/// `EMSGSIZE` on Linux, macOS and the BSDs in turn.
-const MESSAGE_TOO_LONG: i32 = if cfg!(target_os = "linux") { 90 } else { 40 };
-
-type Outcome<'py> = PyResult<Option<Bound<'py, PyAny>>>;
+pub(crate) type Outcome<'py> = PyResult<Option<Bound<'py, PyAny>>>;
 
 /// How an attempt to receive ended.
 enum Received {
@@ -144,9 +138,10 @@ impl Datagram {
     ) -> PyResult<()> {
         let py = slf.py();
         let was_reading = state.membership.is_reading();
+        let mut taken = Taken::default();
         let mut bytes = 0;
         let mut more = true;
-        for _ in 0..DATAGRAMS_PER_EVENT {
+        loop {
             if was_reading && !state.membership.is_reading() || !Self::may_read(slf, bytes)? {
                 return Ok(());
             }
@@ -154,26 +149,53 @@ impl Datagram {
                 if !more {
                     return Ok(());
                 }
-                match Self::receive(slf, state, shared)? {
+                match Self::receive(slf, state, shared, &mut taken)? {
                     Received::Some(maybe_more) => more = maybe_more,
                     Received::Nothing => return Ok(()),
                     Received::Refused => return Self::refused(slf, state),
                 }
             }
             let next = state.waiting.borrow_mut().pop_front();
-            let Some((data, address)) = next else {
+            let Some(next) = next else {
                 continue;
             };
             note(!state.waiting.borrow().is_empty());
-            bytes += data.as_bytes(py).len();
-            let delivered = Self::protocol_of(slf, state).and_then(|protocol| {
-                protocol.call_method1(intern!(py, "datagramReceived"), (data, address))
-            });
-            if let Err(error) = delivered {
-                twisted::report(py, "callback", &error);
+            bytes += next.0.as_bytes(py).len();
+            match Self::hand_over(slf, state, next)? {
+                Received::Some(_) => {}
+                Received::Nothing => return Ok(()),
+                Received::Refused => return Self::refused(slf, state),
             }
         }
-        Ok(())
+    }
+
+    /// Gives the protocol a datagram. What it raises is logged and over with.
+    fn hand_over(
+        slf: &Bound<'_, Self>,
+        state: &State,
+        (data, address): Arrival,
+    ) -> PyResult<Received> {
+        let py = slf.py();
+        let connected = state.flags.class_connected.get();
+        let delivered = Self::protocol_of(slf, state).and_then(|protocol| {
+            let method = intern!(py, "datagramReceived");
+            if connected {
+                protocol.call_method1(method, (data,))
+            } else {
+                protocol.call_method1(method, (data, address))
+            }
+        });
+        match delivered {
+            Ok(_) => {}
+            Err(error) if connected && error.is_instance_of::<PyOSError>(py) => {
+                // Twisted's class takes it for the socket's.
+                let number = error.value(py).getattr(intern!(py, "errno"))?;
+                let own = number.extract().map(io::Error::from_raw_os_error);
+                return own.ok().and_then(|own| usual(&own)).ok_or(error);
+            }
+            Err(error) => twisted::report(py, "callback", &error),
+        }
+        Ok(Received::Some(true))
     }
 
     /// Whether `maxThroughput` allows for another datagram. Asked each time: closing sets it to -1.
@@ -185,13 +207,22 @@ impl Datagram {
         }
     }
 
-    /// Fetches a batch from the socket.
-    fn receive(slf: &Bound<'_, Self>, state: &State, shared: &Shared) -> PyResult<Received> {
+    /// Fetches from the socket what its pace allows.
+    fn receive(
+        slf: &Bound<'_, Self>,
+        state: &State,
+        shared: &Shared,
+        taken: &mut Taken,
+    ) -> PyResult<Received> {
         let py = slf.py();
+        let Some(ask) = state.pace.ask(taken) else {
+            return Ok(Received::Nothing);
+        };
         let fd = lend(Self::current(slf)?)?;
         let limit = state.packet_limit.get().unwrap_or_default();
         let mut batch = shared.take_batch(limit);
-        let count = match batch.receive(fd, batch.datagrams()) {
+        let ask = ask.min(batch.datagrams());
+        let count = match batch.receive(fd, ask) {
             Ok(count) => count,
             Err(error) => {
                 shared.give_batch(batch);
@@ -201,30 +232,33 @@ impl Datagram {
         for index in 0..count {
             let data = batch.data(index);
             let data = PyBytes::new(py, &data[..data.len().min(limit)]).unbind();
-            let address = shared.addresses.of(py, batch.sender(index))?;
+            let address = if state.flags.class_connected.get() {
+                py.None()
+            } else {
+                shared.addresses.of(py, batch.sender(index))?
+            };
             // Borrowed no longer than that: new objects may have the collector run anything.
             state.waiting.borrow_mut().push_back((data, address));
         }
-        let more = count == batch.datagrams();
+        let lengths = (0..count).map(|index| batch.data(index).len());
+        let more = state.pace.note(taken, ask, lengths);
         shared.give_batch(batch);
         state.flags.empty_error.set(false);
         Ok(Received::Some(more))
     }
 
     fn receive_failed(state: &State, error: &io::Error, py: Python<'_>) -> PyResult<Received> {
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return Ok(Received::Nothing),
-            _ => state.flags.empty_error.set(false),
+        let usual = usual(error);
+        if !matches!(usual, Some(Received::Nothing)) {
+            state.flags.empty_error.set(false);
         }
-        if error.kind() == io::ErrorKind::ConnectionRefused {
-            return Ok(Received::Refused);
-        }
-        Err(os_error(py, error))
+        usual.ok_or_else(|| os_error(py, error))
     }
 
     /// Tells a connected protocol that nobody listens where it sends to.
-    fn refused(slf: &Bound<'_, Self>, state: &State) -> PyResult<()> {
-        if state.flags.connected.get() {
+    pub(crate) fn refused(slf: &Bound<'_, Self>, state: &State) -> PyResult<()> {
+        let flags = &state.flags;
+        if flags.connected.get() || flags.class_connected.get() {
             let protocol = Self::protocol_of(slf, state)?;
             protocol.call_method0(intern!(slf.py(), "connectionRefused"))?;
         }
@@ -238,68 +272,6 @@ impl Datagram {
             None => slf.getattr(intern!(py, "protocol")),
         }
     }
-
-    /// Sends natively, where nothing is out of the ordinary; nothing is done and answered else.
-    fn send<'py>(
-        slf: &Bound<'py, Self>,
-        state: &State,
-        datagram: &Bound<'py, PyAny>,
-        address: &Bound<'py, PyAny>,
-    ) -> Outcome<'py> {
-        let py = slf.py();
-        let family = state.family.get();
-        let Ok(data) = datagram.cast::<PyBytes>() else {
-            return Ok(None);
-        };
-        if !Self::is_native(state) || family == Family::Other {
-            return Ok(None);
-        }
-        let target = if state.flags.connected.get() {
-            if !address.is_none() && !Self::is_peer(state, address)? {
-                return Ok(None);
-            }
-            None
-        } else {
-            match datagram_addresses::parse(address, family) {
-                Some(target) => Some(target),
-                None => return Ok(None),
-            }
-        };
-        let number = Self::current(slf)?;
-        if number < 0 {
-            return Ok(None);
-        }
-        let fd = lend(number)?;
-        let sent = match target {
-            Some(target) => socket::datagram::send_to(fd, data.as_bytes(), &target),
-            None => socket::datagram::send(fd, data.as_bytes()),
-        };
-        match sent {
-            Ok(sent) => Ok(Some(PyInt::new(py, sent).into_any())),
-            Err(error) => Self::send_failed(slf, state, &error).map(Some),
-        }
-    }
-
-    fn is_peer(state: &State, address: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let peer = state.connected_address.value(address.py());
-        peer.map_or(Ok(false), |peer| address.eq(peer))
-    }
-
-    fn send_failed<'py>(
-        slf: &Bound<'py, Self>,
-        state: &State,
-        error: &io::Error,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        if error.raw_os_error() == Some(MESSAGE_TOO_LONG) {
-            return Err(twisted::message_too_long(py));
-        }
-        if error.kind() != io::ErrorKind::ConnectionRefused {
-            return Err(os_error(py, error));
-        }
-        Self::refused(slf, state)?;
-        Ok(py.None().into_bound(py))
-    }
 }
 
 #[pymethods]
@@ -307,29 +279,24 @@ impl Datagram {
     /// Delivers what the socket has.
     #[pyo3(name = "_doRead")]
     fn do_read<'py>(slf: &Bound<'py, Self>) -> Outcome<'py> {
-        Self::read(slf, slf.get().state(slf.py()))
+        let state = slf.get().state(slf.py());
+        // Whoever calls this finds all that waits.
+        state.pace.expect_many();
+        Self::read(slf, state)
     }
+}
 
-    /// `IUDPTransport.write`: sends a datagram now, to `addr` or to the peer of a connected port.
-    #[pyo3(signature = (datagram, addr = None))]
-    fn write<'py>(
-        slf: &Bound<'py, Self>,
-        datagram: &Bound<'py, PyAny>,
-        addr: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let none = py.None().into_bound(py);
-        let address = addr.unwrap_or(&none);
-        let sent = Self::send(slf, slf.get().state(py), datagram, address)?;
-        match sent {
-            Some(result) => Ok(result),
-            None => Self::inherited(slf, intern!(py, "write"), (datagram, address)),
-        }
+/// What an error of receiving means that is no failure.
+fn usual(error: &io::Error) -> Option<Received> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Some(Received::Nothing),
+        io::ErrorKind::ConnectionRefused => Some(Received::Refused),
+        _ => None,
     }
 }
 
 /// `OSError` of the system's number and words, of the subclass that belongs to the number.
-fn os_error(py: Python<'_>, error: &io::Error) -> PyErr {
+pub(crate) fn os_error(py: Python<'_>, error: &io::Error) -> PyErr {
     let Some(number) = error.raw_os_error() else {
         return PyOSError::new_err(error.to_string());
     };

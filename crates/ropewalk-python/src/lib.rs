@@ -15,6 +15,7 @@ mod datagram_addresses;
 mod datagram_attributes;
 mod datagram_batch;
 mod datagram_io;
+mod datagram_send;
 mod delayed_call;
 mod host;
 mod hosting;
