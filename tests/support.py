@@ -42,7 +42,8 @@ def environment_of(reactor: str) -> dict[str, str]:
     """The environment of a process with the named reactor, ropewalk's or Twisted's."""
     environment = dict(os.environ)
     if reactor.endswith("kqueue") and not hasattr(select, "kqueue"):
-        environment["PYTHONPATH"] = str(ROOT / "tests" / "conformance" / "kqueue_site")
+        paths = [str(ROOT / "tests" / "conformance" / "kqueue_site"), os.environ.get("PYTHONPATH")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     return environment
 
 

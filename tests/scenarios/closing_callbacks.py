@@ -123,6 +123,17 @@ async def one(scenario, place, close):
         scenario.record("peer", "some" if close is write_and_abort else received, end)
     scenario.record("lost", await scenario.until(lambda: server.reason, 2))
     await scenario.stop(port)
+    if place == "connectionLost":
+        scenario.events = [event for event in scenario.events if not is_refusal(event)]
+
+
+def is_refusal(event):
+    """Whether a closed descriptor was refused, which is different with each of Twisted's pollers.
+
+    epoll does not add one, kqueue has other words for it, poll does not remove one either, and
+    select takes it and drops it later. ropewalk does what Twisted's epoll does with all of them.
+    """
+    return event[0] == "logged" and "negative" in event[-1][-1]
 
 
 async def crowd(scenario, close):

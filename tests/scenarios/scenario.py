@@ -29,6 +29,10 @@ TIME_LIMIT = 30
 #: What Twisted itself says in a TypeError.
 TWISTED_TEXTS = {"Data must be bytes", "Data must not be unicode"}
 
+#: What Twisted's kqueue reactor says beside an exception of a descriptor's method. Its others say
+#: nothing, and neither does any of ropewalk's.
+KQUEUE_WORDS = "An exception was raised from application code while processing a reactor selectable"
+
 
 class Scenario:
     """Installs the reactor, records events, and prints them at the end."""
@@ -160,7 +164,8 @@ class Scenario:
         # A logger and `log.err` name the failure differently.
         failure = event.get("log_failure") or event.get("failure")
         if failure is not None:
-            self._append("logged", event.get("why") or "", describe(failure))
+            why = event.get("why") or ""
+            self._append("logged", "" if why == KQUEUE_WORDS else why, describe(failure))
 
     def _plain(self, field: Any) -> Any:
         if isinstance(field, Failure):
