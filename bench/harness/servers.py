@@ -140,7 +140,7 @@ def _rust(name: str, title: str, poller: str, builds: Builds) -> Server:
         lambda mode: binary("server", "0", mode),
         lambda micro: binary(micro),
         builds.reason("server"),
-        tls=lambda: Tls(missing="its TLS server is still to be written"),
+        tls=lambda: Tls("rustls with aws-lc"),
     )
 
 

@@ -1,11 +1,16 @@
-//! A server on ropewalk: `server POLLER PORT [echo|sink|source|unix|udp|udp-count]`.
+//! A server on ropewalk: `server POLLER PORT [MODE]`.
+//!
+//! MODE is echo (the default), sink, source, writes, unix, udp or udp-count; with `tls-` before one
+//! of the first four, it is served over TLS, and the certificate and its key are in the PEM file that
+//! the environment's `BENCH_CERTIFICATE` names.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use ropewalk::tls::{Identity, TlsServer};
 use ropewalk::{
-    DatagramProtocol, DatagramTransport, Factory, ListenOptions, NetAddr, Producer, ProducerKind,
-    Protocol, Transport, UnixListenOptions,
+    DatagramProtocol, DatagramTransport, Factory, ListenOptions, ListeningPort, NetAddr, Producer,
+    ProducerKind, Protocol, Reactor, Transport, UnixListenOptions,
 };
 use ropewalk_bench::{Result, allow_many_files, reactor_from_arguments};
 
@@ -63,6 +68,23 @@ impl Producer for Chunk {
     }
 }
 
+/// Answers a question, which is short enough to come whole, with many small writes.
+struct Writes {
+    pieces: Rc<[[u8; 10]]>,
+}
+
+impl Protocol for Writes {
+    fn connection_made(&mut self, transport: &Transport) {
+        let _ = transport.set_nodelay(true);
+    }
+
+    fn data_received(&mut self, transport: &Transport, _: &[u8]) {
+        for piece in &*self.pieces {
+            transport.write(piece);
+        }
+    }
+}
+
 struct DatagramEcho;
 
 impl DatagramProtocol for DatagramEcho {
@@ -94,8 +116,6 @@ fn main() -> Result<()> {
         .parse()?;
     let mode = std::env::args().nth(3).unwrap_or_else(|| "echo".into());
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let options = ListenOptions::new().backlog(1024);
-    let chunk: Rc<[u8]> = vec![b'x'; 65536].into();
     match mode.as_str() {
         "udp" => {
             let transport = reactor.listen_udp(address, DatagramEcho)?;
@@ -116,19 +136,53 @@ fn main() -> Result<()> {
         }
         _ => {}
     }
-    let listening = match mode.as_str() {
-        "echo" => reactor.listen_tcp_with(address, options, |_| Echo)?,
-        "sink" => reactor.listen_tcp_with(address, options, |_| Sink)?,
-        "source" => reactor.listen_tcp_with(address, options, sources(chunk))?,
-        _ => return Err("the mode is echo, sink or source".into()),
+    let (scheme, tls, mode) = match mode.strip_prefix("tls-") {
+        Some(mode) => ("tls:", Some(tls()?), mode),
+        None => ("", None, mode.as_str()),
     };
-    println!("listening on {}", listening.local_addr());
+    let listening = match mode {
+        "echo" => listen(&reactor, address, tls, |_| Echo)?,
+        "sink" => listen(&reactor, address, tls, |_| Sink)?,
+        "source" => listen(&reactor, address, tls, sources())?,
+        "writes" => listen(&reactor, address, tls, writers()?)?,
+        _ => return Err(format!("no mode is called {mode}").into()),
+    };
+    println!("listening on {scheme}{}", listening.local_addr());
     reactor.run()?;
     Ok(())
 }
 
-fn sources(chunk: Rc<[u8]>) -> impl Factory {
+fn tls() -> Result<TlsServer> {
+    let path = std::env::var("BENCH_CERTIFICATE")?;
+    Ok(TlsServer::new(Identity::from_pem_files(&path, &path)?)?)
+}
+
+fn listen(
+    reactor: &Reactor,
+    address: SocketAddr,
+    tls: Option<TlsServer>,
+    factory: impl Factory,
+) -> Result<ListeningPort> {
+    let options = ListenOptions::new().backlog(1024);
+    Ok(match tls {
+        Some(tls) => reactor.listen_tcp_with(address, options, tls.factory(factory))?,
+        None => reactor.listen_tcp_with(address, options, factory)?,
+    })
+}
+
+fn sources() -> impl Factory {
+    let chunk: Rc<[u8]> = vec![b'x'; 65536].into();
     move |_: NetAddr| Source {
         chunk: Rc::clone(&chunk),
     }
+}
+
+fn writers() -> Result<impl Factory> {
+    let pieces: Rc<[[u8; 10]]> = (0..1000)
+        .map(|number| format!("{number:09}\n").into_bytes().try_into())
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|_| "the pieces have ten bytes")?;
+    Ok(move |_: NetAddr| Writes {
+        pieces: Rc::clone(&pieces),
+    })
 }
