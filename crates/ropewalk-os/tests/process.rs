@@ -56,7 +56,7 @@ over_every_way! {
         a_megabyte_comes_back, pipes_may_have_low_numbers_here,
         a_child_without_descriptors_has_none;
     failures: each_error_comes_with_its_step, another_user_needs_privilege,
-        what_no_process_can_have_is_refused, the_user_and_the_groups_change;
+        what_no_process_can_have_is_refused, the_user_and_the_groups_change, a_failure_is_told_whatever_numbers_are_wanted;
     exhaustion: a_full_table_is_told_and_leaves_nothing;
     signals: what_the_parent_ignores_is_default_in_the_child, nothing_is_blocked_in_the_child,
         a_handler_of_the_parent_never_runs_in_the_child, a_group_gets_a_signal,

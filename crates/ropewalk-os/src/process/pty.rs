@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::pty::{OpenptFlags, grantpt, openpt, unlockpt};
 use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 
 /// The size of a terminal's window.
@@ -56,7 +56,7 @@ impl Pty {
     ///
     /// What ptsname(3) failed with.
     pub fn name(&self) -> io::Result<CString> {
-        Ok(ptsname(&self.master, Vec::new())?)
+        Ok(reentrant::name(&self.master)?)
     }
 }
 
@@ -104,10 +104,50 @@ pub fn set_window_size(terminal: impl AsFd, size: WindowSize) -> io::Result<()> 
     Ok(tcsetwinsize(terminal, size)?)
 }
 
+#[cfg(any(target_os = "netbsd", target_os = "openbsd", target_os = "dragonfly"))]
+use locked as reentrant;
+
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd", target_os = "dragonfly")))]
+mod reentrant {
+    use super::*;
+
+    pub(super) fn name(master: &OwnedFd) -> rustix::io::Result<CString> {
+        rustix::pty::ptsname(master, Vec::new())
+    }
+}
+
+/// The systems whose ptsname(3) is one for all threads. Built for the tests everywhere, for they
+/// can run it.
+#[cfg(any(
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+    test
+))]
+mod locked {
+    use std::ffi::CStr;
+    use std::os::fd::AsRawFd;
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    pub(super) fn name(master: &OwnedFd) -> rustix::io::Result<CString> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the call takes a number.
+        let name = unsafe { libc::ptsname(master.as_raw_fd()) };
+        if name.is_null() {
+            return Err(Errno::NOTTY);
+        }
+        // SAFETY: a text with a zero byte at its end, that stays until the next call, which waits.
+        Ok(unsafe { CStr::from_ptr(name) }.to_owned())
+    }
+}
+
 /// By its name, which may mean another terminal in another mount namespace: so only where there is
 /// no other way.
 fn open_by_name(master: &OwnedFd) -> rustix::io::Result<OwnedFd> {
-    let name = ptsname(master, Vec::new())?;
+    let name = reentrant::name(master)?;
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     rustix::fs::open(name, flags, Mode::empty())
 }
@@ -149,5 +189,24 @@ mod system {
 
     pub(super) fn open_slave(master: &OwnedFd) -> rustix::io::Result<OwnedFd> {
         open_by_name(master)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use rustix::fs::fstat;
+
+    use super::*;
+
+    #[test]
+    fn a_slave_has_one_name_and_can_be_opened_by_it_either_way() {
+        let pty = Pty::open().unwrap();
+        assert_eq!(locked::name(&pty.master).unwrap(), pty.name().unwrap());
+        let slave = open_by_name(&pty.master).unwrap();
+        let device = |fd| fstat(fd).unwrap().st_rdev;
+        assert_eq!(device(&slave), device(&pty.slave));
+        let file = std::fs::File::open("/dev/null").unwrap().into();
+        assert!(locked::name(&file).is_err());
     }
 }

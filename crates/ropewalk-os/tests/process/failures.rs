@@ -5,7 +5,7 @@ use std::thread;
 
 use ropewalk_os::process::{ChildFd, Spawn, Step};
 use rustix::process::{Gid, Uid, geteuid};
-use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::Fixture;
 use crate::fixture::not_tested;
@@ -120,10 +120,31 @@ pub(crate) fn the_user_and_the_groups_change(fixture: &Fixture) {
         fixture.text(spawn.user(NOBODY).group(12345)),
         "65534\n12345\n12345\n"
     );
+    // The groups of a privileged parent stay behind, unless they are asked for.
+    let in_a_group = thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            set_thread_groups(&[Gid::from_raw(77)]).unwrap();
+            let mut spawn = fixture.shell("id -G");
+            let others = fixture.text(spawn.user(NOBODY).group(12345));
+            (others, fixture.text(&mut fixture.shell("id -G")))
+        });
+        thread.join().unwrap()
+    });
+    assert_eq!(in_a_group, ("12345\n".to_owned(), "0 77\n".to_owned()));
     let error = fixture
         .spawn_of("/nowhere")
         .user(NOBODY)
         .spawn()
         .unwrap_err();
     assert_eq!(error.step(), Step::Exec);
+}
+
+/// None of them may be in the way of what tells of it.
+pub(crate) fn a_failure_is_told_whatever_numbers_are_wanted(fixture: &Fixture) {
+    let mut spawn = fixture.spawn_of("/nowhere");
+    let (read, _write) = rustix::pipe::pipe().unwrap();
+    for number in 0..100 {
+        spawn.descriptor(number, ChildFd::Inherits(std::os::fd::AsFd::as_fd(&read)));
+    }
+    assert_eq!(failure(&spawn), (Step::Exec, libc::ENOENT));
 }
