@@ -63,7 +63,7 @@ over_every_way! {
         a_session_is_led_by_the_child, each_signal_that_ends_is_told;
     end: each_exit_code_is_told, the_end_is_told_once_and_stays, no_signal_reaches_a_child_that_is_gone,
         an_ended_child_takes_signals_until_it_was_waited_for, a_watch_reports_nothing_before_the_end,
-        a_child_outlives_its_handle;
+        a_child_outlives_its_handle, every_poller_reports_the_end;
     many: nothing_is_left_of_many, others_that_wait_are_not_disturbed;
     hostile: a_host_may_ignore_child_signals, a_host_may_wait_for_children_of_ours,
         after_a_fork_a_running_child_has_not_ended,

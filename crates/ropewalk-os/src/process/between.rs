@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, setpgid, setsid};
+use rustix::process::{ioctl_tiocsctty, setsid};
 
 use super::close::close_all_others;
 use super::error::{Failure, Step};
@@ -69,8 +69,8 @@ fn set_group(group: Group) -> Result<(), Failure> {
             result.map_err(at(Step::Session)).map(drop)
         }
         Group::Process(id) => {
-            let result = setpgid(None, Pid::from_raw(id)).map_err(Errno::raw_os_error);
-            result.map_err(at(Step::ProcessGroup))
+            // SAFETY: the call takes numbers.
+            check(unsafe { libc::setpgid(0, id) }).map_err(at(Step::ProcessGroup))
         }
     }
 }
@@ -78,7 +78,7 @@ fn set_group(group: Group) -> Result<(), Failure> {
 fn set_controlling_terminal(terminal: RawFd) -> Result<(), i32> {
     // SAFETY: the child has it open, as its parent had, and closes it later.
     let terminal = unsafe { BorrowedFd::borrow_raw(terminal) };
-    rustix::process::ioctl_tiocsctty(terminal).map_err(Errno::raw_os_error)
+    ioctl_tiocsctty(terminal).map_err(Errno::raw_os_error)
 }
 
 fn move_descriptors(moves: &[Move]) -> Result<(), i32> {

@@ -193,9 +193,8 @@ impl<'fd> Spawn<'fd> {
         self
     }
 
-    /// Makes the child, and waits until it runs its program or has failed to.
-    ///
-    /// Every thread may call it, and none is needed to be in a loop.
+    /// Makes the child, and waits until it runs its program or has failed to: as long as the system
+    /// takes to find and load it, half a millisecond mostly. Any thread may call it.
     ///
     /// # Errors
     ///

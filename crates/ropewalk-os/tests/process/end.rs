@@ -1,8 +1,10 @@
 //! The end of a child.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use ropewalk_os::process::{ChildFd, Ended, Watch};
+use ropewalk_os::{Events, Interest, Registry};
 
 use crate::Fixture;
 use crate::fixture::{is_readable, read_to_end};
@@ -73,6 +75,38 @@ pub(crate) fn a_watch_reports_nothing_before_the_end(fixture: &Fixture) {
     assert_eq!(spawned.child.try_wait().unwrap(), None);
     drop(spawned.pipes);
     assert_eq!(fixture.finish(&mut spawned.child), Ended::Exited(7));
+}
+
+/// As a loop has it: the registry shares the descriptor with the child's handle.
+pub(crate) fn every_poller_reports_the_end(fixture: &Fixture) {
+    for kind in ropewalk_testkit::poller_kinds() {
+        let mut poller = kind.new_poller().unwrap();
+        let (mut registry, mut events) = (Registry::new(), Events::new());
+        let mut spawn = fixture.shell("read line; exit 7");
+        let mut spawned = spawn.descriptor(0, ChildFd::Reads).spawn().unwrap();
+        let Watch::Descriptor(fd) = spawned.child.watch() else {
+            // Nothing to watch: the signal tells.
+            drop(spawned.pipes);
+            assert_eq!(fixture.finish(&mut spawned.child), Ended::Exited(7));
+            continue;
+        };
+        let token = registry.insert(fd.clone().into(), ());
+        registry.set_interest(token, Interest::READABLE);
+        let mut refused = Vec::new();
+        registry.apply(&mut *poller, &mut refused);
+        assert!(refused.is_empty(), "{kind}: {refused:?}");
+        poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(events.is_empty(), "{kind}");
+        drop(spawned.pipes);
+        // Reported until it was waited for.
+        for _ in 0..2 {
+            poller.wait(&mut events, None).unwrap();
+            assert_eq!(events.as_slice()[0].token, token, "{kind}");
+        }
+        assert_eq!(spawned.child.try_wait().unwrap(), Some(Ended::Exited(7)));
+        drop(spawned.child);
+        drop(registry.remove(token, Some(&mut *poller)));
+    }
 }
 
 pub(crate) fn a_child_outlives_its_handle(fixture: &Fixture) {

@@ -67,6 +67,11 @@ pub(crate) fn each_error_comes_with_its_step(fixture: &Fixture) {
         failure(spawn.process_group(nobodys)),
         (Step::ProcessGroup, libc::EPERM)
     );
+    let none = ropewalk_os::process::Group::Process(-1);
+    assert_eq!(
+        failure(spawn.process_group(none)),
+        (Step::ProcessGroup, libc::EINVAL)
+    );
 }
 
 pub(crate) fn what_no_process_can_have_is_refused(fixture: &Fixture) {
