@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -41,4 +42,38 @@ fn a_refused_registration_wakes_the_loop_around() {
     assert_eq!(reports, [(TOKEN, Readiness::INVALID)]);
     poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
     assert!(events.is_empty() && !is_readable(&poller));
+}
+
+/// Removing what was closed is refused, which says nothing about whoever has the number next.
+#[test]
+fn a_refused_removal_is_not_taken_for_the_next_registration_of_its_number() {
+    /// Where no other test's descriptors are.
+    const NUMBER: i32 = 700;
+    let mut poller = KqueuePoller::new(InProcessKqueue::new().unwrap());
+    let mut events = Events::new();
+    let (former, _peer) = socket_pair();
+    let (next, mut far) = socket_pair();
+    // SAFETY: the number is this test's alone; it is registered while it is open, and removed
+    // before it is closed.
+    unsafe {
+        assert_eq!(libc::dup2(former.as_raw_fd(), NUMBER), NUMBER);
+        poller.register(NUMBER, TOKEN, Interest::READABLE).unwrap();
+        poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        poller.deregister(NUMBER).unwrap();
+        libc::close(NUMBER);
+        poller.flush_changes().unwrap();
+        assert_eq!(libc::dup2(next.as_raw_fd(), NUMBER), NUMBER);
+    }
+    let token = Token::new(1, 2);
+    // SAFETY: as above.
+    unsafe { poller.register(NUMBER, token, Interest::READABLE).unwrap() };
+    far.write_all(b"rope").unwrap();
+    for _ in 0..2 {
+        poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        let reports: Vec<_> = events.iter().map(|e| (e.token, e.readiness)).collect();
+        assert_eq!(reports, [(token, Readiness::READABLE)]);
+    }
+    poller.deregister(NUMBER).unwrap();
+    // SAFETY: nobody else has the number.
+    unsafe { libc::close(NUMBER) };
 }

@@ -246,7 +246,11 @@ impl<K: Kqueue> KqueuePoller<K> {
         let changes = std::mem::take(&mut self.changes);
         let result = self.submit(&changes[..count]);
         self.changes = changes;
-        self.refused.extend(result?);
+        // Judged now: the number that a removal was refused for may be another descriptor's when
+        // the next wait comes.
+        let refused = result?;
+        let wanted = refused.iter().filter(|event| self.slots.wants(event));
+        self.refused.extend(wanted.copied());
         self.changes.drain(..count);
         Ok(())
     }
@@ -332,6 +336,9 @@ impl<K: Kqueue> Poller for KqueuePoller<K> {
 
     fn deregister(&mut self, fd: RawFd) -> io::Result<()> {
         if self.slots.remove(fd) {
+            // What was refused is nobody's any more, whoever gets the number next.
+            self.refused
+                .retain(|event| usize::try_from(fd) != Ok(event.ident));
             Ok(())
         } else {
             Err(io::Error::from_raw_os_error(libc::ENOENT))
@@ -363,7 +370,7 @@ impl<K: Kqueue> Poller for KqueuePoller<K> {
         while !self.changes.is_empty() {
             self.submit_some()?;
         }
-        if self.refused.iter().any(|event| self.slots.wants(event)) {
+        if !self.refused.is_empty() {
             // Whoever watches the queue's descriptor is to come and hear of it. The event itself is
             // of no source, and dropped. Systems too old for it tell with their next event.
             drop(self.submit(&[ATTENTION])?);
