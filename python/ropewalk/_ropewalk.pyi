@@ -11,10 +11,12 @@ __all__ = [
     "Datagram",
     "DelayedCall",
     "Stream",
+    "TLSRecords",
     "__version__",
     "accept_connections",
     "available_pollers",
     "choose_poller",
+    "move_tls_records",
 ]
 
 __version__: str
@@ -181,6 +183,9 @@ class Stream:
     def _tempDataBuffer(self) -> list[bytes]: ...
     @property
     def _tempDataLen(self) -> int: ...
+    @property
+    def _tlsRecords(self) -> TLSRecords | None:
+        """What moves the TLS records of this stream natively, if that is so."""
     def _attach(self, core: Core) -> None: ...
     def _begin(
         self,
@@ -212,6 +217,33 @@ class Stream:
     def resumeProducing(self) -> None: ...
     def connectionLost(self, reason: object) -> None:
         """Tells the producer and the protocol, once, and lets go of both."""
+
+@final
+class TLSRecords:
+    """What moves the TLS records of one stream: for ``ropewalk._tls``, and to look at."""
+
+    def __new__(cls, stream: Stream, protocol: object, connection: object) -> TLSRecords: ...
+    @property
+    def bytesReceived(self) -> int:
+        """How much plaintext was read natively, in bytes."""
+    @property
+    def bytesSent(self) -> int:
+        """How much plaintext was encrypted natively, in bytes."""
+    def install(self) -> None:
+        """Stands in for the protocol's own methods from here on."""
+    def gather(self, limit: int) -> None:
+        """Gathers up to ``limit`` bytes of what is given to ``write`` until the batch ends."""
+    def dataReceived(self, data: bytes) -> None: ...
+    def write(self, data: bytes) -> None:
+        """ITransport.write of the TLS layer: what is written in one batch shares records."""
+    def _write(self, bytes: bytes) -> None: ...
+    def flush(self) -> None:
+        """Encrypts what waits."""
+    def close(self) -> None:
+        """Encrypts what waits, for the last time."""
+
+def move_tls_records(protocol_class: type, module: object) -> None:
+    """Has streams look for protocols of ``protocol_class``, and ``module`` decide on them."""
 
 @disjoint_base
 class Datagram:

@@ -17,9 +17,14 @@ from ropewalk import _ropewalk
 
 try:
     from twisted.internet import _newtls
+    from twisted.protocols.tls import TLSMemoryBIOProtocol
 except ImportError:
     # Without pyOpenSSL Twisted's connections have no startTLS, and neither have these.
     _newtls = None  # type: ignore[assignment]
+else:
+    from ropewalk import _tls
+
+    _ropewalk.move_tls_records(TLSMemoryBIOProtocol, _tls)
 
 __all__ = ["Client", "Connection", "Connector", "Port", "Server"]
 

@@ -28,6 +28,7 @@ mod stream;
 mod stream_attributes;
 mod stream_descriptors;
 mod stream_io;
+mod tls;
 mod turn;
 mod twisted;
 mod white_box;
@@ -40,7 +41,9 @@ fn _ropewalk(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<datagram::Datagram>()?;
     module.add_class::<delayed_call::DelayedCall>()?;
     module.add_class::<stream::Stream>()?;
+    module.add_class::<tls::Records>()?;
     module.add_function(wrap_pyfunction!(accept::accept_connections, module)?)?;
+    module.add_function(wrap_pyfunction!(tls::move_tls_records, module)?)?;
     module.add_function(wrap_pyfunction!(pollers::available_pollers, module)?)?;
     module.add_function(wrap_pyfunction!(pollers::choose_poller, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))

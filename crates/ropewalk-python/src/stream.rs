@@ -18,6 +18,7 @@ use crate::chunk::Chunk;
 use crate::core::Core;
 use crate::membership::{Membership, overrides};
 use crate::sources::Source;
+use crate::tls::{Records, TlsState};
 use crate::twisted;
 
 /// The native part of a stream transport.
@@ -38,6 +39,7 @@ pub(crate) struct State {
     pub(crate) logstr: RefCell<Option<Py<PyAny>>>,
     pub(crate) buffer_size: Cell<usize>,
     pub(crate) flags: Flags,
+    pub(crate) tls: TlsState,
 }
 
 /// The descriptor and who owns it: this object, until somebody asks for the Python socket.
@@ -219,6 +221,7 @@ impl Stream {
                 logstr: RefCell::default(),
                 buffer_size: Cell::new(65536),
                 flags: Flags::default(),
+                tls: TlsState::default(),
             }),
         }
     }
@@ -305,6 +308,9 @@ impl Stream {
                 visit.call(value.as_ref())?;
             }
         }
+        if let Ok(records) = state.tls.records.try_borrow() {
+            visit.call(records.as_ref())?;
+        }
         Ok(())
     }
 
@@ -315,6 +321,7 @@ impl Stream {
             (state.descriptor.socket.take(), state.protocol.take()),
             (state.producer.take(), state.logstr.take()),
             (state.do_read.take(), state.do_write.take()),
+            state.tls.records.take(),
         );
         drop(released);
     }
@@ -390,9 +397,11 @@ impl Stream {
         let Some(protocol) = state.protocol.take() else {
             return Err(PyAttributeError::new_err("protocol"));
         };
-        protocol
-            .call_method1(py, intern!(py, "connectionLost"), (reason,))
-            .map(drop)
+        let outcome = protocol.call_method1(py, intern!(py, "connectionLost"), (reason,));
+        if let Some(records) = state.tls.records.take() {
+            Records::release(records.bind(py))?;
+        }
+        outcome.map(drop)
     }
 }
 

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::stream::Stream;
+use crate::tls::Records;
 
 #[pymethods]
 impl Stream {
@@ -16,7 +17,9 @@ impl Stream {
 
     #[setter(protocol)]
     fn set_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
-        let old = self.state(py).protocol.replace(Some(protocol));
+        let state = self.state(py);
+        state.tls.settled.set(false);
+        let old = state.protocol.replace(Some(protocol));
         drop(old);
     }
 
@@ -24,6 +27,12 @@ impl Stream {
     fn del_protocol(&self, py: Python<'_>) {
         let old = self.state(py).protocol.take();
         drop(old);
+    }
+
+    /// What moves the TLS records of this stream natively, if that is so.
+    #[getter(_tlsRecords)]
+    fn tls_records(&self, py: Python<'_>) -> Option<Py<Records>> {
+        self.state(py).tls.records(py).map(Bound::unbind)
     }
 
     #[getter]

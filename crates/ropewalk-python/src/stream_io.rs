@@ -18,6 +18,7 @@ use crate::chunk::Chunk;
 use crate::host::{Verdict, hang_up, lost, raised, verdict};
 use crate::sources::lend;
 use crate::stream::{State, Stream};
+use crate::tls::{self, Records};
 use crate::twisted;
 
 /// The most one turn sends from one stream, in bytes: Twisted's `SEND_LIMIT`.
@@ -85,49 +86,76 @@ impl Stream {
     /// One read, handed to the protocol.
     fn read<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
         let py = slf.py();
+        let records = match state.tls.records(py) {
+            Some(records) if records.get().is_busy(py) => return Ok(None),
+            Some(records) => Records::if_receiving(records, state)?,
+            None => None,
+        };
         let fd = lend(state.descriptor.current(py)?)?;
-        let Some(core) = state.membership.core(py) else {
+        let Some(mut buffer) = Self::take_buffer(py, state) else {
             return Ok(None);
         };
-        let engine = &core.get().state(py).engine;
-        let mut buffer = engine.take_read_buffer();
         let limit = state.buffer_size.get().min(buffer.len());
         let mut descriptors = Vec::new();
         let received = Self::receive(state, fd, &mut buffer[..limit], &mut descriptors);
-        let data = match received {
-            Ok(0) => None,
-            Ok(length) => Some(PyBytes::new(py, &buffer[..length])),
-            Err(error) => {
-                engine.give_read_buffer(buffer);
-                if error.kind() == io::ErrorKind::WouldBlock {
-                    return Ok(None);
-                }
-                return Ok(Some(twisted::names(py)?.connection_lost.bind(py).clone()));
+        let data = match (received, &records) {
+            (Err(error), _) => Err(error),
+            (Ok(0), _) => Ok(Data::End),
+            (Ok(length), None) => Ok(Data::Bytes(PyBytes::new(py, &buffer[..length]))),
+            (Ok(length), Some(records)) => {
+                let put = records.get().put(py, &buffer[..length]);
+                Ok(Data::Records(put, records))
             }
         };
-        engine.give_read_buffer(buffer);
+        Self::give_buffer(py, state, buffer);
+        let data = match data {
+            Ok(data) => data,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(_) => return Ok(Some(twisted::names(py)?.connection_lost.bind(py).clone())),
+        };
         if !descriptors.is_empty() {
             Self::hand_over(slf, descriptors)?;
         }
-        let Some(data) = data else {
-            let names = twisted::names(py)?;
-            let reset = state.flags.peer_reset.get();
-            let reason = if reset {
-                &names.connection_lost
-            } else {
-                &names.connection_done
-            };
-            return Ok(Some(reason.bind(py).clone()));
+        match data {
+            Data::End => Self::end_of_input(py, state),
+            Data::Bytes(data) => {
+                let protocol = state.protocol(py)?;
+                protocol.call_method1(intern!(py, "dataReceived"), (data,))?;
+                if !state.tls.settled.get() {
+                    tls::look(slf, state)?;
+                }
+                Ok(None)
+            }
+            Data::Records(put, records) => {
+                put?;
+                Records::deliver(records)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The reason that the end of what the peer sends is.
+    fn end_of_input<'py>(py: Python<'py>, state: &State) -> Outcome<'py> {
+        let names = twisted::names(py)?;
+        let reason = if state.flags.peer_reset.get() {
+            &names.connection_lost
+        } else {
+            &names.connection_done
         };
-        let protocol = state.protocol(py)?;
-        protocol.call_method1(intern!(py, "dataReceived"), (data,))?;
-        Ok(None)
+        Ok(Some(reason.bind(py).clone()))
     }
 
     /// `doWrite`: sends what is queued and, when nothing is left, does what was waiting for that.
     fn write_out<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
         let py = slf.py();
         let flags = &state.flags;
+        if let Some(records) = state.tls.records(py) {
+            Records::settle(&records)?;
+            if !flags.connected.get() || Self::python_writes(state) {
+                // What ran on that occasion ended the connection.
+                return Ok(None);
+            }
+        }
         let failed = if flags.send_failed.get() {
             true
         } else if flags.passes_descriptors.get() {
@@ -185,6 +213,16 @@ impl Stream {
         let py = slf.py();
         let state = slf.get().state(py);
         let flags = &state.flags;
+        if let Some(records) = state.tls.records(py) {
+            match Records::settle_quietly(&records) {
+                Ok(true) => {}
+                Ok(false) => return request_ready(py, state),
+                Err(error) => twisted::report(py, "callback", &error),
+            }
+            if flags.blocked.get() {
+                return;
+            }
+        }
         if !state.membership.is_writing() || Self::python_writes(state) {
             return;
         }
@@ -222,7 +260,7 @@ impl Stream {
     }
 
     /// Pauses a push producer while more than `bufferSize` bytes wait.
-    fn pause_if_full(slf: &Bound<'_, Self>, state: &State) -> PyResult<()> {
+    pub(crate) fn pause_if_full(slf: &Bound<'_, Self>, state: &State) -> PyResult<()> {
         let py = slf.py();
         if !state.flags.streaming_producer.get() {
             return Ok(());
@@ -248,7 +286,7 @@ impl Stream {
         Ok(())
     }
 
-    fn takes_writes(state: &State) -> bool {
+    pub(crate) fn takes_writes(state: &State) -> bool {
         state.flags.connected.get() && !state.flags.write_disconnected.get()
     }
 
@@ -351,6 +389,14 @@ impl Stream {
     fn maybe_pause_producer(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::pause_if_full(slf, slf.get().state(slf.py()))
     }
+}
+
+/// What a read brought.
+enum Data<'a, 'py> {
+    End,
+    Bytes(Bound<'py, PyBytes>),
+    /// Ciphertext, with what came of handing it to OpenSSL.
+    Records(PyResult<()>, &'a Bound<'py, Records>),
 }
 
 /// Whether a drained queue means more to do: a producer to resume, or an end to make.
