@@ -29,6 +29,7 @@ mod pty;
 mod reaper;
 mod signals;
 mod spawn;
+mod users;
 
 pub use child::{Child, Ended, Watch};
 pub use error::{SpawnError, Step};
@@ -36,3 +37,4 @@ pub use notice::ExitNotice;
 pub use pty::{Pty, WindowSize, read_master, set_window_size, window_size};
 pub use reaper::Reaper;
 pub use spawn::{ChildFd, Group, Spawn, Spawned};
+pub use users::groups_of;

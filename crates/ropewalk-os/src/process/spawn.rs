@@ -161,7 +161,7 @@ impl<'fd> Spawn<'fd> {
         self
     }
 
-    /// The other groups it is in.
+    /// The other groups it is in: [`groups_of`](super::groups_of) tells those of a login.
     pub fn groups(&mut self, ids: impl IntoIterator<Item = u32>) -> &mut Self {
         let ids = ids.into_iter().map(Gid::from_raw_unchecked);
         self.program.credentials.groups = Some(ids.collect());

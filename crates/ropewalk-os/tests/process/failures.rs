@@ -144,6 +144,24 @@ pub(crate) fn the_user_and_the_groups_change(fixture: &Fixture) {
     assert_eq!(error.step(), Step::Exec);
 }
 
+/// As of a server that runs as somebody else and can come back: real user root.
+pub(crate) fn privilege_that_is_laid_aside_is_taken_up(fixture: &Fixture) {
+    if !geteuid().is_root() {
+        not_tested("privilege laid aside, which needs root");
+        return;
+    }
+    let output = thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let (root, nobody) = (Uid::from_raw(0), Uid::from_raw(NOBODY));
+            set_thread_res_uid(root, nobody, root).unwrap();
+            let mut spawn = fixture.shell("id -u; id -ur; id -G");
+            fixture.text(spawn.user(12345).group(12346))
+        });
+        thread.join().unwrap()
+    });
+    assert_eq!(output, "12345\n12345\n12346\n");
+}
+
 /// None of them may be in the way of what tells of it.
 pub(crate) fn a_failure_is_told_whatever_numbers_are_wanted(fixture: &Fixture) {
     let mut spawn = fixture.spawn_of("/nowhere");

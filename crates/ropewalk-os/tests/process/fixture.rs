@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
 /// How long a case may take before the run is given up.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Descriptors, children and signals are the process's: one case at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
