@@ -56,13 +56,16 @@ over_every_way! {
         a_megabyte_comes_back, pipes_may_have_low_numbers_here,
         a_child_without_descriptors_has_none;
     failures: each_error_comes_with_its_step, another_user_needs_privilege,
-        what_no_process_can_have_is_refused, the_user_and_the_groups_change, a_failure_is_told_whatever_numbers_are_wanted;
+        what_no_process_can_have_is_refused, the_user_and_the_groups_change,
+        privilege_that_is_laid_aside_is_taken_up, a_failure_is_told_whatever_numbers_are_wanted;
     exhaustion: a_full_table_is_told_and_leaves_nothing;
     signals: what_the_parent_ignores_is_default_in_the_child, nothing_is_blocked_in_the_child,
         a_handler_of_the_parent_never_runs_in_the_child, a_group_gets_a_signal,
         a_session_is_led_by_the_child, each_signal_that_ends_is_told;
-    end: each_exit_code_is_told, the_end_is_told_once_and_stays, no_signal_reaches_a_child_that_is_gone,
-        an_ended_child_takes_signals_until_it_was_waited_for, a_watch_reports_nothing_before_the_end,
+    end: each_exit_code_is_told, the_end_is_told_once_and_stays,
+        no_signal_reaches_a_child_that_is_gone,
+        an_ended_child_takes_signals_until_it_was_waited_for,
+        a_watch_reports_nothing_before_the_end,
         a_child_outlives_its_handle, every_poller_reports_the_end;
     many: nothing_is_left_of_many, others_that_wait_are_not_disturbed;
     hostile: a_host_may_ignore_child_signals, a_host_may_wait_for_children_of_ours,
