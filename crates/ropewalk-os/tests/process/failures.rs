@@ -25,8 +25,9 @@ pub(crate) fn each_error_comes_with_its_step(fixture: &Fixture) {
     fs::write(&plain, "").unwrap();
     let exec = |program: &str| failure(&fixture.spawn_of(program));
     assert_eq!(exec("/nowhere/at-all"), (Step::Exec, libc::ENOENT));
+    let mut spawn = fixture.spawn_of("ropewalk-has-no-such-program");
     assert_eq!(
-        exec("ropewalk-has-no-such-program"),
+        failure(spawn.search_path("/usr/bin:/bin")),
         (Step::Exec, libc::ENOENT)
     );
     assert_eq!(exec(""), (Step::Exec, libc::ENOENT));

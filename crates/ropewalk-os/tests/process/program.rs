@@ -108,7 +108,8 @@ pub(crate) fn a_program_is_looked_for_along_the_childs_path(fixture: &Fixture) {
     );
     let mut spawn = fixture.spawn_of("ropewalk-searched");
     assert_eq!(fixture.text(spawn.search_path(path)), "found\n");
-    let error = fixture.spawn_of("ropewalk-searched").spawn().unwrap_err();
+    let mut spawn = fixture.spawn_of("ropewalk-searched");
+    let error = spawn.search_path("/usr/bin:/bin").spawn().unwrap_err();
     assert_eq!(error.io_error().raw_os_error(), Some(libc::ENOENT));
 }
 
