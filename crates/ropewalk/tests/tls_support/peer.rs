@@ -155,6 +155,16 @@ impl Peer {
         }
     }
 
+    /// Receives until this side has something to send.
+    pub(crate) fn until_answered(&mut self, reactor: &Reactor) {
+        let deadline = Instant::now() + LIMIT;
+        while !self.tls.wants_write() {
+            assert!(Instant::now() < deadline, "no answer");
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+            self.read_once();
+        }
+    }
+
     pub(crate) fn shake_hands(&mut self, reactor: &Reactor) {
         self.until(reactor, "the peer's handshake", |peer| {
             !peer.tls.is_handshaking() && !peer.tls.wants_write()
