@@ -12,7 +12,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PySuper, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use ropewalk::os::Readiness;
-use ropewalk::proto::pace::Pace;
 
 use crate::attached::Attached;
 use crate::core::Core;
@@ -38,7 +37,6 @@ pub(crate) struct State {
     pub(crate) max_packet_size: Slot,
     /// What was assigned to `doRead` on the instance.
     pub(crate) do_read: Slot,
-    pub(crate) pace: Pace,
     /// Received and not yet delivered, oldest first: the rest of a batch.
     pub(crate) waiting: RefCell<VecDeque<Arrival>>,
     /// The turn in which the port delivered last.
@@ -213,11 +211,8 @@ impl Datagram {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        let state = State::default();
-        // What waits in a socket when it is first looked at arrives in one event, as with Twisted.
-        state.pace.expect_many();
         Self {
-            state: Attached::new(state),
+            state: Attached::new(State::default()),
         }
     }
 

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 
 use ropewalk::os::Token;
 use ropewalk::os::socket::datagram::ReceiveBatch;
-use ropewalk::proto::pace::BATCH;
 
 use crate::datagram_addresses::Addresses;
 
@@ -74,6 +73,9 @@ impl Shared {
         self.turn.get()
     }
 }
+
+/// The most datagrams that one call fetches.
+const BATCH: usize = 32;
 
 /// Bytes that all of them take at most, unless one alone takes more.
 const ROOM: usize = 256 * 1024;

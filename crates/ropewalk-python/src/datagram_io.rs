@@ -2,8 +2,7 @@
 //!
 //! The rules are those of `twisted.internet.udp.Port` (and `unix.ConnectedDatagramPort`): datagrams
 //! are delivered until none waits or `maxThroughput` bytes were. What differs is how they are
-//! fetched: many with one system call, before the first of them is delivered, unless the ones before
-//! came singly; then one by one event.
+//! fetched: many with one system call, before the first of them is delivered.
 
 use std::io;
 
@@ -12,7 +11,6 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use ropewalk::os::Readiness;
-use ropewalk::proto::pace::Taken;
 
 use crate::datagram::{Arrival, Datagram, State};
 use crate::datagram_batch::Shared;
@@ -138,7 +136,6 @@ impl Datagram {
     ) -> PyResult<()> {
         let py = slf.py();
         let was_reading = state.membership.is_reading();
-        let mut taken = Taken::default();
         let mut bytes = 0;
         let mut more = true;
         loop {
@@ -149,7 +146,7 @@ impl Datagram {
                 if !more {
                     return Ok(());
                 }
-                match Self::receive(slf, state, shared, &mut taken)? {
+                match Self::receive(slf, state, shared)? {
                     Received::Some(maybe_more) => more = maybe_more,
                     Received::Nothing => return Ok(()),
                     Received::Refused => return Self::refused(slf, state),
@@ -207,22 +204,17 @@ impl Datagram {
         }
     }
 
-    /// Fetches from the socket what its pace allows.
-    fn receive(
-        slf: &Bound<'_, Self>,
-        state: &State,
-        shared: &Shared,
-        taken: &mut Taken,
-    ) -> PyResult<Received> {
+    /// Fetches a batch from the socket.
+    ///
+    /// Not by the pace of the Rust face, which leaves a burst behind a lone datagram for later turns:
+    /// Twisted's ports drain the socket before any timer runs.
+    fn receive(slf: &Bound<'_, Self>, state: &State, shared: &Shared) -> PyResult<Received> {
         let py = slf.py();
-        let Some(ask) = state.pace.ask(taken) else {
-            return Ok(Received::Nothing);
-        };
         let fd = lend(Self::current(slf)?)?;
         let limit = state.packet_limit.get().unwrap_or_default();
         let mut batch = shared.take_batch(limit);
-        let ask = ask.min(batch.datagrams());
-        let count = match batch.receive(fd, ask) {
+        let room = batch.datagrams();
+        let count = match batch.receive(fd, room) {
             Ok(count) => count,
             Err(error) => {
                 shared.give_batch(batch);
@@ -240,11 +232,9 @@ impl Datagram {
             // Borrowed no longer than that: new objects may have the collector run anything.
             state.waiting.borrow_mut().push_back((data, address));
         }
-        let lengths = (0..count).map(|index| batch.data(index).len());
-        let more = state.pace.note(taken, ask, lengths);
         shared.give_batch(batch);
         state.flags.empty_error.set(false);
-        Ok(Received::Some(more))
+        Ok(Received::Some(count == room))
     }
 
     fn receive_failed(state: &State, error: &io::Error, py: Python<'_>) -> PyResult<Received> {
@@ -279,10 +269,7 @@ impl Datagram {
     /// Delivers what the socket has.
     #[pyo3(name = "_doRead")]
     fn do_read<'py>(slf: &Bound<'py, Self>) -> Outcome<'py> {
-        let state = slf.get().state(slf.py());
-        // Whoever calls this finds all that waits.
-        state.pace.expect_many();
-        Self::read(slf, state)
+        Self::read(slf, slf.get().state(slf.py()))
     }
 }
 
