@@ -1,7 +1,6 @@
 //! The state machines of ropewalk, without I/O.
 //!
 //! - [`WriteQueue`]: what a stream has still to send, with flow control.
-//! - [`Pace`](pace::Pace): how many datagrams a socket is asked for at a time.
 //! - [`StreamState`]: the life of one stream, from open through half-closed to closed.
 //! - `tls` (with the feature of that name): TLS sessions.
 //!
@@ -9,7 +8,6 @@
 //! ropewalk (and their tests) drive these machines with events and carry out what they answer.
 #![forbid(unsafe_code)]
 
-pub mod pace;
 pub mod stream_state;
 #[cfg(feature = "tls")]
 pub mod tls;

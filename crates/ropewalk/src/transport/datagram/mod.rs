@@ -12,14 +12,14 @@
 //!
 //! # What one readiness receives
 //!
-//! One datagram while they come singly, and batches of up to 32 while more wait (see
-//! [`Pace`](ropewalk_proto::pace::Pace)), up to 128 datagrams or 256 KiB. The buffers belong to the
-//! reactor and are taken while in use.
+//! One datagram while they come singly, and batches of up to 32 while more wait (see [`pace`]), up
+//! to 128 datagrams or 256 KiB. The buffers belong to the reactor and are taken while in use.
 
 mod error;
 mod handle;
 mod multicast;
 mod options;
+mod pace;
 mod port;
 mod protocol;
 mod queue;
@@ -29,7 +29,6 @@ mod udp;
 mod unix;
 
 use ropewalk_os::socket::datagram::ReceiveBatch;
-use ropewalk_proto::pace::BATCH;
 
 pub use error::{AddressFault, SendError};
 pub use handle::DatagramTransport;
@@ -45,5 +44,5 @@ const LINE: usize = 64;
 /// The buffers that the ports of one reactor receive into: more than `longest` bytes for each
 /// datagram, so that a longer one is told from one that fits.
 pub(super) fn new_batch(longest: usize) -> ReceiveBatch {
-    ReceiveBatch::new(BATCH, longest.max(UDP_ROOM) + LINE)
+    ReceiveBatch::new(pace::BATCH, longest.max(UDP_ROOM) + LINE)
 }

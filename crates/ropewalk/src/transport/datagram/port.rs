@@ -7,8 +7,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
 use ropewalk_os::{Interest, Readiness, SourceFd, Token, socket};
-use ropewalk_proto::pace::Pace;
 
+use super::pace::Pace;
 use super::queue::Queue;
 use super::{DatagramProtocol, DatagramTransport};
 use crate::deferred::{Deferred, DeferredSender};

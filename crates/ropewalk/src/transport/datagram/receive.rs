@@ -6,8 +6,8 @@ use std::rc::Rc;
 use ropewalk_os::Token;
 use ropewalk_os::socket::Address;
 use ropewalk_os::socket::datagram::ReceiveBatch;
-use ropewalk_proto::pace::Taken;
 
+use super::pace::Taken;
 use super::port::Port;
 use crate::error::Disconnect;
 use crate::reactor::core::Core;

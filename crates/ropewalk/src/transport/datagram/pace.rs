@@ -1,4 +1,4 @@
-//! How many datagrams one call is asked for: what both faces of ropewalk receive by.
+//! How many datagrams one call is asked for.
 
 use std::cell::Cell;
 
@@ -8,45 +8,36 @@ use std::cell::Cell;
 /// on loopback: 520 ns instead of 700), but 400 ns more than one recvfrom when a single one waits,
 /// a third of it. So a socket that has one datagram at a time is asked for one, and now and then
 /// for more; once there were more, it is drained in batches up to the bound.
-///
-/// Each readiness begins with an empty [`Taken`]. Then, in turn: [`ask`](Self::ask), receive so
-/// many, [`note`](Self::note) what came, until one of the two says that it is enough. A socket that
-/// is still readable then is reported again by the poller, which is level-triggered.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub(super) struct Pace {
     /// How often in a row one was asked for and came.
     alone: Cell<u32>,
     /// The longest datagram of the last call, in bytes.
     longest: Cell<usize>,
 }
 
-/// The most datagrams that [`Pace`] asks one call for.
-pub const BATCH: usize = 32;
+/// The most datagrams of one call: the size of the reactor's batch.
+pub(super) const BATCH: usize = 32;
 
 /// The most datagrams that one readiness receives.
 const DATAGRAM_BOUND: usize = 128;
 
 /// Where one readiness stops receiving, in bytes: no socket keeps the loop from the others.
-const BYTE_BOUND: usize = 256 * 1024;
+pub(super) const BYTE_BOUND: usize = 256 * 1024;
 
 /// How often one datagram alone is received before more are asked for.
 const PROBE: u32 = 16;
 
 /// What one readiness has received.
 #[derive(Debug, Default)]
-pub struct Taken {
+pub(super) struct Taken {
     datagrams: usize,
     bytes: usize,
 }
 
 impl Pace {
-    /// Has many asked for by the next readiness, whatever came before.
-    pub fn expect_many(&self) {
-        self.alone.set(PROBE);
-    }
-
-    /// How many to ask for next, at most [`BATCH`], or none for this readiness.
-    pub fn ask(&self, taken: &Taken) -> Option<usize> {
+    /// How many to ask for next, or none for this readiness.
+    pub(super) fn ask(&self, taken: &Taken) -> Option<usize> {
         if self.alone.get() < PROBE {
             return (taken.datagrams == 0).then_some(1);
         }
@@ -61,8 +52,8 @@ impl Pace {
         (ask > 0).then_some(ask)
     }
 
-    /// Notes that datagrams of `lengths` bytes came of `asked` ones. Answers whether more may wait.
-    pub fn note(
+    /// Notes that `lengths` came of `asked`. Answers whether more may wait.
+    pub(super) fn note(
         &self,
         taken: &mut Taken,
         asked: usize,
@@ -115,15 +106,6 @@ mod tests {
             }
             assert_eq!(turns(&pace, 1, 64), [BATCH]);
         }
-    }
-
-    #[test]
-    fn where_many_are_expected_all_are_asked_for_until_one_came_alone() {
-        let pace = Pace::default();
-        pace.expect_many();
-        assert_eq!(turns(&pace, 5, 64), [BATCH]);
-        assert_eq!(turns(&pace, 1, 64), [BATCH]);
-        assert_eq!(turns(&pace, 5, 64), [1]);
     }
 
     #[test]
