@@ -52,9 +52,9 @@ def take_over(stream: Any, protocol: Any) -> _ropewalk.TLSRecords | None:
     except Exception as error:
         # Another Twisted, pyOpenSSL or cryptography than those that are known.
         reason = f"{type(error).__name__}: {error}"
-    _log.debug(
-        "Python moves the TLS records of {protocol}: {reason}", protocol=protocol, reason=reason
-    )
+    # By name, for whoever keeps log events is not to keep connections.
+    name = type(protocol).__qualname__
+    _log.debug("Python moves the TLS records of a {name}: {reason}", name=name, reason=reason)
     return None
 
 
@@ -100,7 +100,8 @@ def _gather_writes(stream: Any, protocol: Any, records: _ropewalk.TLSRecords) ->
     aggregator: Any = getattr(protocol, "_aggregator", None)
     if _Aggregator is None or type(aggregator) is not _Aggregator:
         return
-    if vars(aggregator._clock).get("_core") is not stream.reactor._core:
+    # Reactors are told apart by their cores: Twisted's tests lend one's attributes to another.
+    if getattr(aggregator._clock, "_core", None) is not stream.reactor._core:
         return
     as_known = (
         all(_is_bound(getattr(aggregator, n), f, aggregator) for n, f in _OF_AGGREGATOR.items())

@@ -40,6 +40,13 @@ class Server(Recorder):
     def do_answer_much(self):
         self.transport.write(BIG)
 
+    def do_nest(self):
+        """Turns the reactor from within, with more for this connection to be read."""
+        self.scenario.meanwhile()
+        for _ in range(3):
+            self.scenario.reactor.iterate(0)
+        self.scenario.record("server", "has nested", self.data)
+
     def do_abort(self):
         self.transport.write(b"never seen, perhaps")
         self.transport.abortConnection()
@@ -148,6 +155,13 @@ async def pieces(scenario, peer):
     scenario.record("peer", await peer.wait_for_end(), digest(peer.received))
 
 
+async def nested(scenario, peer):
+    """What comes meanwhile is delivered by a turn inside of `dataReceived`."""
+    scenario.meanwhile = lambda: peer.write(b"answer.lose.")
+    peer.write(b"nest.")
+    scenario.record("peer", await peer.wait_for_end(), bytes(peer.received))
+
+
 async def stops_reading(scenario, peer):
     """Loses the connection while the server has much to send; what came is read to no end."""
     peer.write(b"answer_much.")
@@ -164,7 +178,7 @@ async def main(scenario):
     await case(scenario, "failVerification", aborts_by(b"fail."))
     for steps in (truncates, breaks_off, closes, closes_with_data, closes_with_loss):
         await case(scenario, steps.__name__, steps)
-    for steps in (garbage, garbage_with_data, pieces, stops_reading):
+    for steps in (garbage, garbage_with_data, pieces, nested, stops_reading):
         await case(scenario, steps.__name__, steps)
 
 
