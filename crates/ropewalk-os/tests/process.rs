@@ -19,6 +19,8 @@ mod fixture;
 mod hostile;
 #[path = "process/many.rs"]
 mod many;
+#[path = "process/notices.rs"]
+mod notices;
 #[path = "process/pid_reuse.rs"]
 mod pid_reuse;
 #[path = "process/program.rs"]

@@ -2,9 +2,9 @@
 //!
 //! The child runs on a stack of its own, while the thread that made it waits until it is another
 //! program (`CLONE_VFORK`). Until then it shares the memory of its parent (`CLONE_VM`), as those of
-//! `posix_spawn(3)` do: nothing is copied, and a parent of 1 GiB spends 0.03 ms on it where
-//! fork(2) costs 13 ms, and as much again while the child lives and pages are copied. What a child
-//! must not do meanwhile is said in `between.rs`.
+//! `posix_spawn(3)` do: nothing is copied. A parent of 1 GiB spends 0.04 ms on it, where fork(2)
+//! costs 12 ms, and the child 15 ms more to let go of the copy. What a child must not do meanwhile
+//! is said in `between.rs`.
 //!
 //! One that is to be another user's shares no memory with its parent: that user's processes could
 //! trace it. So it costs what a fork does.

@@ -8,11 +8,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::Fixture;
 use crate::fixture::Way;
 
-/// A limit of this process, put back at the end.
-struct Limit(Rlimit);
+/// How many descriptors this process may have, put back at the end.
+pub(crate) struct Limit(Rlimit);
 
 impl Limit {
-    fn lower_to(current: u64) -> Self {
+    pub(crate) fn lower_to(current: u64) -> Self {
         let before = getrlimit(Resource::Nofile);
         let limit = Rlimit {
             current: Some(current),

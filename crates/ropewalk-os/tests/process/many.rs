@@ -55,6 +55,8 @@ pub(crate) fn others_that_wait_are_not_disturbed(fixture: &Fixture) {
                     .zip(&codes)
                     .for_each(|(child, code)| reaper.insert(child, *code));
                 assert_eq!(reaper.len(), codes.len());
+                assert!(reaper.find(|code| *code == codes[7]).is_some());
+                assert!(reaper.find(|code| *code == 256).is_none());
                 loop {
                     for (code, ended) in reaper.take_ended() {
                         assert_eq!(ended, Ended::Exited(code));
