@@ -53,11 +53,13 @@ fn watch(reactor: &Reactor, tls: TlsServer, files: Files, mut seen: Option<std::
     reactor.call_later(Duration::from_millis(200), move |reactor| {
         let changed = files.changed();
         if changed != seen {
-            seen = changed;
             let renewed = files.load().and_then(|identity| Ok(tls.reload(identity)?));
             match renewed {
-                Ok(()) => eprintln!("renewed"),
-                // As long as the files do not fit together the former ones stay.
+                Ok(()) => {
+                    seen = changed;
+                    eprintln!("renewed");
+                }
+                // The key may still be to come. Until then the former certificate stays.
                 Err(error) => eprintln!("{error}"),
             }
         }

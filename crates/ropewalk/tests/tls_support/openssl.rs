@@ -1,4 +1,5 @@
 //! Programs that speak TLS by OpenSSL, run while the reactor turns.
+#![allow(dead_code, reason = "each test file uses its part of this")]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
