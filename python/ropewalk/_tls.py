@@ -36,7 +36,7 @@ _OF_CONNECTION = _functions(
 )
 #: Nothing, where Twisted does not gather small writes.
 _Aggregator: Any = getattr(tls, "_AggregateSmallWrites", None)
-_OF_AGGREGATOR = _functions(_Aggregator, "write", "flush", "close") if _Aggregator else {}
+_OF_AGGREGATOR = _functions(_Aggregator, "write", "flush") if _Aggregator else {}
 _WRITE: object = tls.TLSMemoryBIOProtocol.write
 
 

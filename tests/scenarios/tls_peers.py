@@ -20,6 +20,11 @@ KINDS = ("gathered", "unbuffered", "other clock")
 
 def certificate(name: str = "localhost") -> ssl.PrivateCertificate:
     """A certificate of its own authority, with its key."""
+    return ssl.PrivateCertificate.loadPEM(pem(name))
+
+
+def pem(name: str) -> bytes:
+    """The same, as it stands in a file."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -35,12 +40,11 @@ def certificate(name: str = "localhost") -> ssl.PrivateCertificate:
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    pem = made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+    return made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    return ssl.PrivateCertificate.loadPEM(pem)
 
 
 CERTIFICATE = certificate()

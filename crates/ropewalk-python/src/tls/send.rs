@@ -276,6 +276,7 @@ impl Records {
         if this.is_busy(py) || this.state.get(py).failing.get() {
             return Self::append(slf, data);
         }
+        this.tell_trouble(py)?;
         this.encrypt(&protocol, data.as_bytes())?;
         this.tell_trouble(py)?;
         this.pause_producer(py)
