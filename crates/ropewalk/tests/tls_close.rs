@@ -12,7 +12,7 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 use ropewalk::tls::rustls::version::TLS12;
-use ropewalk::{Disconnect, Reactor};
+use ropewalk::{Disconnect, Producer, ProducerKind, Reactor, Transport};
 use tcp_support::{Log, Recorder, over_every_poller, reset, settle, until};
 use tls_support::{Peer, client, connected, peer, serve_tls, served, server, server_builder};
 
@@ -35,6 +35,9 @@ over_every_poller! {
     a_half_close_before_the_handshake_waits_for_it,
     an_abort_sends_nothing,
     a_reset_is_a_loss,
+    what_is_written_behind_the_close_notify_is_ignored,
+    a_producer_behind_the_close_notify_keeps_nothing_open,
+    closing_twice_in_the_handshake_is_closing_once,
     closing_inside_every_callback_ends_once,
     both_sides_may_close_at_once,
     the_reactors_end_cuts_connections,
@@ -342,4 +345,63 @@ fn the_reactors_end_cuts_connections(reactor: &Reactor) {
     reactor.disconnect_all();
     assert!(matches!(ours.reason(), Disconnect::Shutdown));
     assert!(matches!(theirs.reason(), Disconnect::Shutdown));
+}
+
+fn what_is_written_behind_the_close_notify_is_ignored(reactor: &Reactor) {
+    let ends: [fn(&Transport); 2] = [Transport::lose_connection, Transport::lose_write_connection];
+    for end in ends {
+        let log = Log::new();
+        let (_port, mut peer) = served(reactor, &log, Recorder::new(&log));
+        let transport = log.transport();
+        end(&transport);
+        transport.write(b"before");
+        peer.until(reactor, "the close_notify", |peer| peer.closed);
+        transport.write(b"behind");
+        assert_eq!(transport.buffered_len(), 0);
+        peer.say_goodbye();
+        until(reactor, "the end", || log.is_lost());
+        assert!(log.reason().is_clean());
+        assert_eq!(peer.received, b"before");
+    }
+}
+
+/// Writes whenever it is asked to.
+struct Endless;
+
+impl Producer for Endless {
+    fn resume_producing(&self, transport: &Transport) {
+        transport.write(b"more");
+    }
+
+    fn pause_producing(&self, _: &Transport) {}
+
+    fn stop_producing(&self) {}
+}
+
+fn a_producer_behind_the_close_notify_keeps_nothing_open(reactor: &Reactor) {
+    let log = Log::new();
+    let (_port, mut peer) = served(reactor, &log, Recorder::new(&log));
+    let transport = log.transport();
+    transport.lose_connection();
+    peer.until(reactor, "the close_notify", |peer| peer.closed);
+    transport
+        .register_producer(Endless, ProducerKind::Pull)
+        .unwrap();
+    peer.say_goodbye();
+    until(reactor, "the end", || log.is_lost());
+    assert!(log.reason().is_clean());
+}
+
+fn closing_twice_in_the_handshake_is_closing_once(reactor: &Reactor) {
+    let log = Log::new();
+    let (_port, mut peer) = serve_tls(reactor, &server(), &log, Recorder::new(&log));
+    let transport = log.transport();
+    transport.write(b"queued");
+    transport.lose_connection();
+    transport.lose_connection();
+    peer.until(reactor, "the close_notify", |peer| peer.closed);
+    assert_eq!(peer.received, b"queued");
+    peer.say_goodbye();
+    until(reactor, "the end", || log.is_lost());
+    assert!(log.reason().is_clean(), "{}", log.reason());
 }

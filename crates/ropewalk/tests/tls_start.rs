@@ -195,6 +195,7 @@ fn a_close_right_after_the_start_sends_what_was_in_the_clear(reactor: &Reactor) 
     transport.start_tls_server(&server()).unwrap();
     transport.lose_connection();
     assert_eq!(receive_exactly(reactor, &mut socket, 11), b"220 go on\r\n");
+    transport.lose_connection();
     let mut peer = Peer::on(socket, peer::client_config());
     peer.until(reactor, "the close_notify", |peer| peer.closed);
     peer.say_goodbye();

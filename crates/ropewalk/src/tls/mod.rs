@@ -23,8 +23,8 @@
 //! 3. Data and flow control are those of any stream.
 //!    [`buffered_len`](crate::Transport::buffered_len) counts what is encrypted and unsent too.
 //! 4. [`lose_connection`](crate::Transport::lose_connection) sends all that is queued and then a
-//!    close_notify, waits for the peer's, within a time limit, and ends as
-//!    [`Done`](crate::Disconnect::Done). Before the handshake is over, and with nothing queued, it
+//!    close_notify, behind which writes are ignored, waits for the peer's, within a time limit, and
+//!    ends as [`Done`](crate::Disconnect::Done). Before the handshake is over, and with nothing queued, it
 //!    aborts. [`abort_connection`](crate::Transport::abort_connection) sends nothing.
 //! 5. A peer's close_notify is the end of its stream, as the end of a TCP stream is elsewhere: with
 //!    [`half_close`](crate::Protocol::half_close) and TLS 1.3 writing goes on; otherwise what is

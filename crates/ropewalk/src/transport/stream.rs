@@ -178,7 +178,7 @@ impl Stream {
 
     /// Queues what `append` pushes, unless the connection takes no more.
     pub(crate) fn write(&self, append: impl FnOnce(&mut WriteQueue<Bytes>) -> Flow) {
-        if !self.state.get().takes_writes() {
+        if !self.takes_writes() {
             return;
         }
         let mut queue = self.queue.borrow_mut();
@@ -188,6 +188,16 @@ impl Stream {
         if !nothing {
             self.queued(flow);
         }
+    }
+
+    /// Whether a write is queued; else it is ignored.
+    fn takes_writes(&self) -> bool {
+        self.state.get().takes_writes() && !self.has_closed_layer()
+    }
+
+    /// Whether the layer has said that nothing follows.
+    fn has_closed_layer(&self) -> bool {
+        self.layer.get().is_some_and(|layer| layer.close_sent())
     }
 
     /// Something was queued: asks for its flush.
@@ -219,7 +229,7 @@ impl Stream {
 
     /// Closes the connection when all is sent.
     pub(crate) fn lose(&self) {
-        match self.closes_by_abort() {
+        match self.state.get().is_open() && self.closes_by_abort() {
             true => self.request(StreamState::abort),
             false => self.request(StreamState::lose),
         }

@@ -69,7 +69,11 @@ impl Stream {
         }
     }
 
+    /// Whom a drained stream waits for; nobody once the layer has said that nothing follows.
     pub(super) fn producer_state(&self) -> ProducerState {
+        if self.has_closed_layer() {
+            return ProducerState::None;
+        }
         match &*self.producer.borrow() {
             None => ProducerState::None,
             Some((_, ProducerKind::Pull)) => ProducerState::Pull,

@@ -85,9 +85,14 @@ impl Layer {
             && self.clear.borrow().is_empty()
     }
 
+    /// Whether close_notify was sent, or is about to be.
+    pub(super) fn close_sent(&self) -> bool {
+        self.session.borrow().close_sent()
+    }
+
     /// Whether all was sent, close_notify included.
     pub(super) fn has_said_goodbye(&self) -> bool {
-        self.session.borrow().close_sent() && self.unsent_len() == 0
+        self.close_sent() && self.unsent_len() == 0
     }
 
     /// What the session has failed with, as the reason of the connection's end.

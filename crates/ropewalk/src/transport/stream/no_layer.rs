@@ -29,6 +29,10 @@ impl Layer {
         match *self {}
     }
 
+    pub(super) fn close_sent(&self) -> bool {
+        match *self {}
+    }
+
     pub(super) fn failure(&self) -> Option<Disconnect> {
         match *self {}
     }

@@ -316,9 +316,7 @@ impl Stream {
 
     /// From close_notify on, the peer's is waited for, but not for ever.
     fn limit_close(&self, core: &Core, layer: &Layer) {
-        let waits = self.state.get().is_disconnecting()
-            && layer.session.borrow().close_sent()
-            && !layer.ended.get();
+        let waits = self.state.get().is_disconnecting() && layer.close_sent() && !layer.ended.get();
         // Taken and put back: a timer that runs already is the close's.
         let timer = layer.timer.take();
         if timer.is_some() || !waits {
