@@ -12,22 +12,27 @@ from typing import Any
 
 from twisted.internet import error
 from twisted.internet.base import _log
-from twisted.internet.interfaces import IDelayedCall, IReactorDaemonize, IReactorFDSet
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IReactorDaemonize,
+    IReactorFDSet,
+    IReactorSSL,
+)
 from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import classImplements, implementer
 
-from ropewalk import _ropewalk, tcp, udp, unix
+from ropewalk import _ropewalk, _rustls, tcp, udp, unix
 from ropewalk._waker import Waker
 
 classImplements(_ropewalk.DelayedCall, IDelayedCall)
 
 
-@implementer(IReactorFDSet, IReactorDaemonize)
+@implementer(IReactorFDSet, IReactorSSL, IReactorDaemonize)
 class RopewalkReactor(PosixReactorBase):
     """A Twisted reactor whose loop, timers, thread calls, TCP, UDP and UNIX streams are native.
 
-    Triggers, the thread pool, resolvers, signals, processes and TLS are
-    Twisted's own, running on this reactor's descriptor set.
+    Triggers, the thread pool, resolvers, signals, processes and TLS by pyOpenSSL are
+    Twisted's own, running on this reactor's descriptor set; TLS by rustls is native.
     """
 
     #: The name of the poller; each reactor's module sets it.
@@ -160,6 +165,47 @@ class RopewalkReactor(PosixReactorBase):
         )
         connector.connect()
         return connector
+
+    # IReactorSSL
+
+    def listenSSL(
+        self,
+        port: Any,
+        factory: Any,
+        contextFactory: Any,
+        backlog: int = 50,
+        interface: str = "",
+    ) -> Any:
+        """See twisted.internet.interfaces.IReactorSSL.listenSSL.
+
+        ``contextFactory`` is a :class:`ropewalk.ssl.ServerOptions`, or any that Twisted takes.
+        """
+        if not tcp.speaksNatively(contextFactory):
+            return super().listenSSL(port, factory, contextFactory, backlog, interface)
+        _rustls.checkRole(contextFactory, False)
+        secured = _rustls.TLSFactory(contextFactory, factory)
+        listener = self.listenTCP(port, secured, backlog, interface)
+        listener._type = "TLS"
+        return listener
+
+    def connectSSL(
+        self,
+        host: str,
+        port: Any,
+        factory: Any,
+        contextFactory: Any,
+        timeout: float | None = 30,
+        bindAddress: Any = None,
+    ) -> Any:
+        """See twisted.internet.interfaces.IReactorSSL.connectSSL.
+
+        ``contextFactory`` is a :class:`ropewalk.ssl.ClientOptions`, or any that Twisted takes.
+        """
+        if not tcp.speaksNatively(contextFactory):
+            return super().connectSSL(host, port, factory, contextFactory, timeout, bindAddress)
+        _rustls.checkRole(contextFactory, True)
+        secured = _rustls.TLSFactory(contextFactory, factory)
+        return self.connectTCP(host, port, secured, timeout, bindAddress)
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
         """See twisted.internet.interfaces.IReactorSocket.adoptStreamPort."""

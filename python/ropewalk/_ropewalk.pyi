@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from socket import socket as Socket
-from typing import final
+from typing import TypedDict, final, type_check_only
 
 from typing_extensions import disjoint_base
 
@@ -11,7 +11,12 @@ __all__ = [
     "Datagram",
     "DelayedCall",
     "Stream",
+    "TLSClient",
+    "TLSIdentity",
+    "TLSLayer",
     "TLSRecords",
+    "TLSRoots",
+    "TLSServer",
     "__version__",
     "accept_connections",
     "available_pollers",
@@ -207,6 +212,8 @@ class Stream:
     def _writeSequenceBelowTLS(self, iovec: Iterable[bytes]) -> None: ...
     def _doRead(self) -> object: ...
     def _doWrite(self) -> object: ...
+    @property
+    def _isReading(self) -> bool: ...
     def _isSendBufferFull(self) -> bool: ...
     def _maybePauseProducer(self) -> None: ...
     def startReading(self) -> None: ...
@@ -241,6 +248,113 @@ class TLSRecords:
         """Encrypts what waits."""
     def close(self) -> None:
         """Encrypts what waits, for the last time."""
+
+@final
+class TLSIdentity:
+    """A certificate with its private key."""
+
+    @staticmethod
+    def from_files(certificate: str, key: str) -> TLSIdentity:
+        """From PEM files."""
+    @staticmethod
+    def from_pem(certificate: bytes, key: bytes) -> TLSIdentity:
+        """From PEM in memory."""
+
+@final
+class TLSRoots:
+    """Root certificates to trust."""
+
+    @staticmethod
+    def platform() -> TLSRoots:
+        """Those of the operating system."""
+    @staticmethod
+    def from_file(path: str) -> TLSRoots:
+        """Those of a PEM file."""
+    @staticmethod
+    def from_pem(pem: bytes) -> TLSRoots:
+        """Those in PEM in memory."""
+    def and_also(self, others: TLSRoots) -> TLSRoots:
+        """These as well as ``others``."""
+
+@type_check_only
+class TLSCommon(TypedDict):
+    """What both sides are told."""
+
+    protocols: list[bytes]
+    """The protocols of ALPN."""
+    minimum: int
+    """The lowest version, by its number in the protocol."""
+    maximum: int
+    sessions: bool
+    """Whether sessions may be resumed."""
+    log_keys: bool
+
+@final
+class TLSServer:
+    """How a server speaks TLS."""
+
+    def __new__(
+        cls,
+        identity: TLSIdentity,
+        named: list[tuple[str, TLSIdentity]],
+        client_roots: TLSRoots | None,
+        require_certificate: bool,
+        common: TLSCommon,
+    ) -> TLSServer: ...
+    def reload(self, identity: TLSIdentity, named: list[tuple[str, TLSIdentity]]) -> None:
+        """Shows other identities in every handshake from now on."""
+
+@final
+class TLSClient:
+    """How a client speaks TLS, with any server."""
+
+    def __new__(
+        cls,
+        roots: TLSRoots | None,
+        identity: TLSIdentity | None,
+        server_name_is_sent: bool,
+        common: TLSCommon,
+    ) -> TLSClient: ...
+    def check_name(self, hostname: str) -> None:
+        """Raises a ValueError if no certificate could be for ``hostname``."""
+
+@disjoint_base
+class TLSLayer:
+    """The native part of the protocol that speaks TLS for ``ropewalk.ssl``."""
+
+    transport: object
+    wrappedProtocol: object
+    _producer: object
+    disconnecting: int
+    _aborted: bool
+    _deaf: bool
+    _lost: bool
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> TLSLayer: ...
+    @property
+    def negotiatedProtocol(self) -> bytes | None:
+        """INegotiated.negotiatedProtocol: what ALPN agreed on, if anything."""
+    @property
+    def _handshaking(self) -> bool: ...
+    @property
+    def _hasPending(self) -> bool: ...
+    @property
+    def _goodbyeSaid(self) -> bool: ...
+    @property
+    def _truncated(self) -> bool: ...
+    def _beginServer(self, server: TLSServer) -> None: ...
+    def _beginClient(self, client: TLSClient, hostname: str) -> None: ...
+    def _peerCertificates(self) -> list[bytes]: ...
+    def _facts(self) -> tuple[int | None, str | None, bool, str | None]: ...
+    def dataReceived(self, data: bytes) -> None:
+        """IProtocol.dataReceived: ciphertext, from whatever transport there is."""
+    def write(self, data: bytes) -> None:
+        """ITransport.write: what is written in one batch shares records."""
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """ITransport.writeSequence."""
+    def _flush(self) -> None: ...
+    def _sayGoodbye(self) -> bool: ...
+    def _dropPending(self) -> None: ...
 
 def move_tls_records(protocol_class: type, module: object) -> None:
     """Has streams look for protocols of ``protocol_class``, and ``module`` decide on them."""

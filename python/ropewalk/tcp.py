@@ -11,15 +11,17 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import ITLSTransport
 from twisted.python import log
+from zope.interface import implementer
 
-from ropewalk import _ropewalk
+from ropewalk import _ropewalk, _rustls, ssl
 
 try:
     from twisted.internet import _newtls
     from twisted.protocols.tls import TLSMemoryBIOProtocol
 except ImportError:
-    # Without pyOpenSSL Twisted's connections have no startTLS, and neither have these.
+    # Without pyOpenSSL Twisted's connections know nothing of TLS. These do, by `ropewalk.ssl`.
     _newtls = None  # type: ignore[assignment]
 else:
     from ropewalk import _tls
@@ -27,6 +29,11 @@ else:
     _ropewalk.move_tls_records(TLSMemoryBIOProtocol, _tls)
 
 __all__ = ["Client", "Connection", "Connector", "Port", "Server"]
+
+
+def speaksNatively(contextFactory: object) -> bool:
+    """Whether TLS with these options is rustls's. Without pyOpenSSL, there is no other."""
+    return _newtls is None or isinstance(contextFactory, ssl.ServerOptions | ssl.ClientOptions)
 
 
 class _BelowTLS:
@@ -39,7 +46,33 @@ class _BelowTLS:
     unregisterProducer = FileDescriptor.unregisterProducer
 
 
-class Connection(_ropewalk.Stream, tcp.Connection):
+class _ThroughTLS:
+    """What goes through the TLS layer, if there is one, beside writing, which is native.
+
+    Twisted's connections have these methods as well, where pyOpenSSL is installed.
+    """
+
+    def loseConnection(self: Any) -> None:
+        if not self.TLS:
+            FileDescriptor.loseConnection(self)
+        elif self.connected and not self.disconnecting:
+            self.protocol.loseConnection()
+
+    def registerProducer(self: Any, producer: Any, streaming: bool) -> None:
+        if self.TLS:
+            self.protocol.registerProducer(producer, streaming)
+        else:
+            FileDescriptor.registerProducer(self, producer, streaming)
+
+    def unregisterProducer(self: Any) -> None:
+        if self.TLS:
+            self.protocol.unregisterProducer()
+        else:
+            FileDescriptor.unregisterProducer(self)
+
+
+@implementer(ITLSTransport)
+class Connection(_ropewalk.Stream, _ThroughTLS, tcp.Connection):
     """What accepted and outgoing connections share."""
 
     def __init__(self, skt: Any, protocol: Any, reactor: Any = None) -> None:
@@ -51,10 +84,11 @@ class Connection(_ropewalk.Stream, tcp.Connection):
         self.socket = skt
         self.protocol = protocol
 
-    if _newtls is not None:
-
-        def startTLS(self, ctx: Any, normal: bool = True) -> None:
-            """See twisted.internet.interfaces.ITLSTransport.startTLS."""
+    def startTLS(self, ctx: Any, normal: bool = True) -> None:
+        """See twisted.internet.interfaces.ITLSTransport.startTLS."""
+        if speaksNatively(ctx):
+            _rustls.startTLS(self, ctx, normal, _BelowTLS)
+        else:
             _newtls.startTLS(self, ctx, normal, _BelowTLS)
 
 
@@ -62,6 +96,7 @@ class Server(Connection, tcp.Server):
     """A connection that a listening port accepted."""
 
     _base = Connection
+    _tlsClientDefault = False
 
     def __init__(
         self,
@@ -82,6 +117,7 @@ class Client(Connection, tcp.Client):
 
     _base = Connection
     _commonConnection = Connection
+    _tlsClientDefault = True
 
     # Twisted's classes name these two through the class above; here `Connection` stands in front.
     __init__ = tcp.Client.__init__

@@ -72,6 +72,7 @@ class Client(_Descriptors, tcp.Connection, unix.Client):
 
     _base = tcp.Connection
     _commonConnection = tcp.Connection
+    _tlsClientDefault = True
     _writeSomeDataBase = tcp.Client
 
     # Twisted's classes name these two through the class above; here `Connection` stands in front.

@@ -23,6 +23,7 @@ mod kqueue;
 mod log_contexts;
 mod membership;
 mod pollers;
+mod rustls;
 mod sources;
 mod stream;
 mod stream_attributes;
@@ -42,6 +43,7 @@ fn _ropewalk(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<delayed_call::DelayedCall>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<tls::Records>()?;
+    rustls::register(module)?;
     module.add_function(wrap_pyfunction!(accept::accept_connections, module)?)?;
     module.add_function(wrap_pyfunction!(tls::move_tls_records, module)?)?;
     module.add_function(wrap_pyfunction!(pollers::available_pollers, module)?)?;

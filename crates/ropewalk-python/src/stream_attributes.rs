@@ -164,6 +164,12 @@ impl Stream {
         PyList::new(py, chunks)
     }
 
+    /// Whether input is waited for.
+    #[getter(_isReading)]
+    fn reads(&self, py: Python<'_>) -> bool {
+        self.is_reading(py)
+    }
+
     /// How much is unsent, in bytes.
     #[getter(_tempDataLen)]
     fn unsent_length(&self, py: Python<'_>) -> usize {

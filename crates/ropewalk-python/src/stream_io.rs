@@ -456,13 +456,13 @@ pub(crate) fn sent(state: &State, count: usize) {
 
 /// Chunks that are sent; the usual single one needs no allocation.
 #[derive(Default)]
-struct Released {
+pub(crate) struct Released {
     first: Option<Chunk>,
     more: Vec<Chunk>,
 }
 
 impl Released {
-    fn keep(&mut self, chunk: Chunk) {
+    pub(crate) fn keep(&mut self, chunk: Chunk) {
         match self.first {
             None => self.first = Some(chunk),
             Some(_) => self.more.push(chunk),

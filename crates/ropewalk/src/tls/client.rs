@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ropewalk_proto::tls::Session;
 use rustls::ClientConfig;
 use rustls::KeyLogFile;
 use rustls::client::Resumption;
@@ -184,6 +185,17 @@ impl TlsClient {
     /// As [`factory`](Self::factory).
     pub fn protocol<P: Protocol>(&self, name: &str, inner: P) -> Result<Secured<P>, ConfigError> {
         Ok(Secured::new(inner, self.start(name)?))
+    }
+
+    /// A session without a stream, with whoever has a certificate for `name`, for a program that
+    /// moves the bytes itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`factory`](Self::factory), and [`Fault::Refused`]: the configuration cannot be used.
+    pub fn session(&self, name: &str) -> Result<Session, ConfigError> {
+        let name = server_name(name)?;
+        Session::client(Arc::clone(&self.config), name).map_err(ConfigError::refused)
     }
 
     pub(crate) fn start(&self, name: &str) -> Result<Start, ConfigError> {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ropewalk_proto::tls::TlsError;
 use rustls::pki_types::pem;
 
 /// A configuration that cannot be used: which file, if it came from one, and why.
@@ -71,6 +72,14 @@ impl ConfigError {
     /// What is wrong.
     pub fn fault(&self) -> &Fault {
         &self.fault
+    }
+
+    /// rustls refuses to start a session.
+    pub(crate) fn refused(error: TlsError) -> Self {
+        Self::from(Fault::Refused(match error {
+            TlsError::Internal(source) => source,
+            other => rustls::Error::General(other.to_string()),
+        }))
     }
 
     /// Names the file, if there is one.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ropewalk_proto::tls::Session;
 use rustls::KeyLogFile;
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
@@ -179,6 +180,15 @@ impl TlsServer {
         Secured::new(inner, self.start())
     }
 
+    /// A session without a stream, for a program that moves the bytes itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Refused`]: the configuration cannot be used.
+    pub fn session(&self) -> Result<Session, ConfigError> {
+        Session::server(self.config()).map_err(ConfigError::refused)
+    }
+
     pub(crate) fn start(&self) -> Start {
         Start {
             role: Role::Server(self.clone()),
@@ -187,7 +197,7 @@ impl TlsServer {
     }
 
     /// The configuration for a handshake that begins now.
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+    fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.shared.config.borrow())
     }
 }

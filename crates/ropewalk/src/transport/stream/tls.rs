@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_os::{Token, socket};
-use ropewalk_proto::tls::{Intake, Session, TlsError};
+use ropewalk_proto::tls::{Intake, Session};
 use ropewalk_proto::{ProducerState, StreamState, WriteQueue};
 
 use super::Stream;
@@ -13,7 +13,7 @@ use super::layer::Layer;
 use super::transfer::{Released, send_bytes, would_block};
 use crate::error::{Error, Misuse};
 use crate::reactor::core::Core;
-use crate::tls::{ConfigError, Fault, Role, Start, TlsInfo, Version};
+use crate::tls::{ConfigError, Role, Start, TlsInfo, Version};
 
 /// Starting, and what is known.
 impl Stream {
@@ -28,7 +28,7 @@ impl Stream {
             return Err(Misuse::NotOpen.into());
         }
         let core = self.core.upgrade().ok_or(Misuse::NotRunning)?;
-        let (session, name) = open_session(start.role).map_err(refused)?;
+        let (session, name) = open_session(start.role)?;
         let layer = Layer::new(session, self.take_queue(), start.limits, name);
         if let Some(limit) = start.limits.handshake {
             self.limit(&core, &layer, limit, Self::handshake_timed_out);
@@ -95,22 +95,15 @@ impl Stream {
     }
 }
 
-fn open_session(role: Role) -> Result<(Session, Option<String>), TlsError> {
+fn open_session(role: Role) -> Result<(Session, Option<String>), ConfigError> {
     match role {
-        Role::Server(tls) => Ok((Session::server(tls.config())?, None)),
+        Role::Server(tls) => Ok((tls.session()?, None)),
         Role::Client(config, name) => {
             let text = name.to_str().into_owned();
-            Ok((Session::client(config, name)?, Some(text)))
+            let session = Session::client(config, name).map_err(ConfigError::refused)?;
+            Ok((session, Some(text)))
         }
     }
-}
-
-fn refused(error: TlsError) -> Error {
-    let source = match error {
-        TlsError::Internal(source) => source,
-        other => rustls::Error::General(other.to_string()),
-    };
-    ConfigError::from(Fault::Refused(source)).into()
 }
 
 /// Receiving.
