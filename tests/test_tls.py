@@ -52,6 +52,16 @@ def test_data_runs_no_python_of_the_layer(reactor_name: str) -> None:
     assert baseline_of("tls_native", reactor_name)["figures"]["calls"] > 1000
 
 
+def test_endpoints_make_native_connections(reactor_name: str) -> None:
+    assert assert_same("tls_endpoints", reactor_name)["figures"] == {
+        # The server's side and the client's.
+        "wrapClientTLS": [True, True],
+        "SSL4ClientEndpoint": [True, True],
+        "with a method in between": [True, False],
+        "reasons": ["dataReceived of its endpoint is not the original"],
+    }
+
+
 def test_what_is_unknown_is_left_to_twisted_and_said(reactor_name: str) -> None:
     found = assert_same("tls_fallback", reactor_name)["figures"]
     assert found.pop("as it is") == [True, []]

@@ -63,6 +63,11 @@ def _obstacle(stream: Any, protocol: Any) -> str | None:
     connection = protocol._tlsConnection
     if type(connection) is not SSL.Connection:
         return f"its connection is a {type(connection).__qualname__}"
+    outer = stream.protocol
+    while outer is not protocol:
+        if not _is_bound(outer.dataReceived, type(outer).dataReceived, outer):
+            return "dataReceived of its endpoint is not the original"
+        outer = outer._wrappedProtocol
     for owner, functions in (
         (protocol, _OF_PROTOCOL),
         (super(tls.TLSMemoryBIOProtocol, protocol), _OF_WRAPPER),

@@ -53,6 +53,8 @@ struct State {
 struct Parts {
     session: Rc<Session>,
     stream: Py<Stream>,
+    /// What the stream has for a protocol: the TLS protocol, or what hands everything on to it.
+    outermost: Py<PyAny>,
     protocol: Py<PyAny>,
     /// This object's `dataReceived`, as it is set on the protocol.
     data_received: Option<Py<PyAny>>,
@@ -86,25 +88,28 @@ pub(crate) fn move_tls_records(
 /// decision is final until another protocol is assigned.
 pub(crate) fn look(stream: &Bound<'_, Stream>, state: &StreamState) -> PyResult<()> {
     let py = stream.py();
-    let Some(twisted) = TWISTED.get(py) else {
+    let twisted = TWISTED.get(py);
+    let protocol = state.protocol.borrow().as_ref().map(|it| it.clone_ref(py));
+    let (Some(twisted), Some(protocol)) = (twisted, protocol) else {
         state.tls.settled.set(true);
         return Ok(());
     };
-    let protocol = state.protocol.borrow().as_ref().map(|it| it.clone_ref(py));
-    let Some(protocol) = protocol else {
-        return Ok(());
-    };
-    let protocol = protocol.bind(py);
-    if !protocol.is_instance(twisted.protocol_class.bind(py))? {
+    let mut layer = protocol.into_bound(py);
+    if let Some(wrapper) = endpoint_wrapper(py)? {
+        while layer.get_type().is(wrapper) {
+            layer = layer.getattr(intern!(py, "_wrappedProtocol"))?;
+        }
+    }
+    if !layer.is_instance(twisted.protocol_class.bind(py))? {
         state.tls.settled.set(true);
         return Ok(());
     }
-    if !state.flags.connected.get() || !truth(protocol, intern!(py, "_handshakeDone"))? {
+    if !state.flags.connected.get() || !truth(&layer, intern!(py, "_handshakeDone"))? {
         return Ok(());
     }
     state.tls.settled.set(true);
     let name = intern!(py, "take_over");
-    let taken = twisted.module.call_method1(py, name, (stream, protocol))?;
+    let taken = twisted.module.call_method1(py, name, (stream, layer))?;
     if taken.is_none(py) {
         return Ok(());
     }
@@ -114,6 +119,26 @@ pub(crate) fn look(stream: &Bound<'_, Stream>, state: &StreamState) -> PyResult<
         Some(old) => Records::retire(old.bind(py)),
         None => Ok(()),
     }
+}
+
+/// The class of what client endpoints put around protocols, which hands everything on.
+fn endpoint_wrapper(py: Python<'_>) -> PyResult<Option<&'static Py<PyAny>>> {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    if let Some(class) = CLASS.get(py) {
+        return Ok(Some(class));
+    }
+    // Who has no endpoints is spared importing them, which takes a while.
+    let modules = py
+        .import(intern!(py, "sys"))?
+        .getattr(intern!(py, "modules"))?;
+    let name = intern!(py, "twisted.internet.endpoints");
+    if !modules.contains(name)? {
+        return Ok(None);
+    }
+    let class = modules
+        .get_item(name)?
+        .getattr_opt(intern!(py, "_WrappingProtocol"))?;
+    Ok(class.map(|class| CLASS.get_or_init(py, || class.unbind())))
 }
 
 /// What a stream knows of TLS.
@@ -190,13 +215,15 @@ impl Records {
     /// Prepares to move the records of `protocol`, whose ciphertext `stream` carries.
     #[new]
     fn new(
-        stream: Py<Stream>,
+        stream: &Bound<'_, Stream>,
         protocol: Py<PyAny>,
         connection: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
+        let py = stream.py();
         let parts = Parts {
             session: Rc::new(Session::of(connection)?),
-            stream,
+            outermost: stream.get().state(py).protocol(py)?.unbind(),
+            stream: stream.clone().unbind(),
             protocol,
             data_received: None,
         };
@@ -255,6 +282,7 @@ impl Records {
             return Ok(());
         };
         visit.call(&parts.stream)?;
+        visit.call(&parts.outermost)?;
         visit.call(&parts.protocol)?;
         visit.call(parts.data_received.as_ref())?;
         for object in parts.session.kept() {

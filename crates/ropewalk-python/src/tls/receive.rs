@@ -27,20 +27,25 @@ enum End {
 }
 
 impl Records {
-    /// These records, unless the program put a `dataReceived` in the place of theirs.
+    /// These records, unless the stream has another protocol by now, or the program put a
+    /// `dataReceived` in the place of theirs.
     pub(crate) fn if_receiving<'py>(
         records: Bound<'py, Self>,
         stream: &StreamState,
     ) -> PyResult<Option<Bound<'py, Self>>> {
         let py = records.py();
-        let protocol = stream.protocol(py)?;
-        let method = protocol.getattr(intern!(py, "dataReceived"))?;
+        let outermost = stream.protocol(py)?;
         let parts = records.get().state.get(py).parts.borrow();
-        let ours = parts
-            .as_ref()
-            .and_then(|parts| parts.data_received.as_ref());
-        let receiving = ours.is_some_and(|ours| ours.is(&method));
+        let Some(parts_now) = parts.as_ref() else {
+            return Ok(None);
+        };
+        let Some(ours) = parts_now.data_received.as_ref().map(|it| it.clone_ref(py)) else {
+            return Ok(None);
+        };
+        let protocol = parts_now.protocol.bind(py).clone();
+        let same = parts_now.outermost.is(&outermost);
         drop(parts);
+        let receiving = same && protocol.getattr(intern!(py, "dataReceived"))?.is(&ours);
         Ok(receiving.then_some(records))
     }
 
