@@ -30,8 +30,16 @@ def test_starts_in_the_middle_of_a_stream(reactor_name: str) -> None:
 
 
 def test_handshakes_and_callbacks_are_pyopenssls(reactor_name: str) -> None:
-    found = assert_same("tls_handshakes", reactor_name)
+    found = assert_same("tls_handshakes", reactor_name, "0")
     # Of two writes from within OpenSSL, none is lost.
+    assert found["figures"]["from the callback"] == 2
+
+
+def test_turns_from_within_openssl_leave_the_connection_alone(reactor_name: str) -> None:
+    # Twisted sends a part twice then.
+    found = run_scenario("tls_handshakes", reactor_name, "3")
+    assert ["received", "b'before asked one two '", 1] in found["events"]
+    assert ["shaken hands again", 3] in found["events"]
     assert found["figures"]["from the callback"] == 2
 
 

@@ -1,5 +1,6 @@
 """TLS: how connections end."""
 
+import socket
 import sys
 
 from scenario import Recorder, Scenario, factory_of, reset
@@ -104,6 +105,14 @@ async def breaks_off(scenario, peer):
     reset(peer.socket)
 
 
+async def half_closes(scenario, peer):
+    """Says no more, without close_notify, while it is sent much."""
+    peer.write(b"answer_much.")
+    await scenario.until(lambda: peer.read() or len(peer.received) > 100_000)
+    peer.socket.shutdown(socket.SHUT_WR)
+    await peer.wait_for_end()
+
+
 async def closes(scenario, peer):
     peer.write(b"answer.")
     await peer.wait_for(b"answer")
@@ -176,7 +185,9 @@ async def main(scenario):
     await case(scenario, "exception", raises)
     await case(scenario, "exception after loseConnection", says(b"raise_after_lose."))
     await case(scenario, "failVerification", aborts_by(b"fail."))
-    for steps in (truncates, breaks_off, closes, closes_with_data, closes_with_loss):
+    for steps in (truncates, breaks_off, half_closes):
+        await case(scenario, steps.__name__, steps)
+    for steps in (closes, closes_with_data, closes_with_loss):
         await case(scenario, steps.__name__, steps)
     for steps in (garbage, garbage_with_data, pieces, nested, stops_reading):
         await case(scenario, steps.__name__, steps)
