@@ -81,7 +81,8 @@ fn arm(signal: c_int) -> io::Result<()> {
     Ok(())
 }
 
-fn has_default_action(signal: c_int) -> io::Result<bool> {
+/// Whether the signal has its default action now, in this process.
+pub(crate) fn has_default_action(signal: c_int) -> io::Result<bool> {
     // SAFETY: all zeros is a valid `sigaction`, which the call overwrites; it changes nothing.
     let (outcome, current) = unsafe {
         let mut current: libc::sigaction = std::mem::zeroed();

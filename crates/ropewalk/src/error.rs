@@ -2,6 +2,8 @@
 
 use std::io;
 
+use ropewalk_os::process::Step;
+
 use crate::transport::{NetAddr, SendError};
 
 /// A `Result` with ropewalk's [`Error`].
@@ -64,6 +66,17 @@ pub enum Error {
     /// A connection could not be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+
+    /// There is no child process.
+    #[error("cannot run {program:?}: {step} failed: {source}")]
+    Spawn {
+        /// The program's name, as it was given.
+        program: String,
+        /// What failed.
+        step: Step,
+        /// What the system answered.
+        source: io::Error,
+    },
 
     /// A datagram was not sent.
     #[error(transparent)]

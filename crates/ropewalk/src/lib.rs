@@ -1,5 +1,5 @@
-//! A callback reactor with batteries: TCP, UDP, UNIX sockets, TLS, timers, threads, signals and name
-//! resolution on one single-threaded, level-triggered event loop, with its poller chosen at run
+//! A callback reactor with batteries: TCP, UDP, UNIX sockets, TLS, child processes, timers, threads,
+//! signals and name resolution on one single-threaded, level-triggered event loop, with its poller chosen at run
 //! time.
 //!
 //! ```no_run
@@ -38,6 +38,8 @@
 //!   among them.
 //! - [`DatagramProtocol`] handles the datagrams of a UDP or UNIX socket ([`Reactor::listen_udp`],
 //!   [`Reactor::listen_unix_datagram`]), and a [`DatagramTransport`] sends them.
+//! - [`Reactor::spawn_process`] starts child processes, with pipes or in a terminal: module
+//!   [`process`]. [`Reactor::on_signal`] hears of signals.
 //! - [`Deferred`] is a result that comes later: awaitable, and with callbacks.
 //! - Errors say whose fault they are ([`Error`], [`Misuse`], [`ConnectError`]); the end of a
 //!   connection is no error but a [`Disconnect`].
@@ -67,6 +69,7 @@ mod deferred;
 pub mod engine;
 mod error;
 pub mod host;
+pub mod process;
 mod reactor;
 pub mod systemd;
 #[cfg(feature = "tls")]
@@ -77,9 +80,9 @@ pub use deferred::{Deferred, DeferredSender};
 pub use error::{ConnectError, ConnectErrorKind, Disconnect, Error, Misuse, Result};
 pub use reactor::{
     BlockingResolver, Builder, DelayedCall, Failure, Phase, PoolResolver, Reactor, Remote,
-    Resolver, State, StaticResolver, Trigger, TriggerOutcome,
+    Resolver, SignalHandler, State, StaticResolver, Trigger, TriggerOutcome,
 };
-pub use ropewalk_os::PollerKind;
+pub use ropewalk_os::{PollerKind, Signal};
 pub use transport::{
     Address, AddressFault, ConnectOptions, Connector, ConnectorState, DatagramProtocol,
     DatagramTransport, Descriptor, Factory, Interface, ListenOptions, ListeningPort, NetAddr,

@@ -110,6 +110,12 @@ impl<'fd> Spawn<'fd> {
         }
     }
 
+    /// Notices its end by `notice`, in place of the one given at first.
+    pub fn exit_notice(&mut self, notice: ExitNotice) -> &mut Self {
+        self.notice = notice;
+        self
+    }
+
     /// Its arguments, the first being what it is called by. Without a call: its name alone.
     pub fn arguments<A: Into<Vec<u8>>>(&mut self, all: impl IntoIterator<Item = A>) -> &mut Self {
         self.program.arguments = all.into_iter().map(Into::into).collect();

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use ropewalk_os::process::ExitNotice;
 use ropewalk_os::{PollerKind, Readiness, Token};
 
 use super::failure::{Failure, FailureHook};
@@ -25,8 +26,8 @@ use crate::transport;
 /// A call that the loop makes once.
 pub(crate) type Call = Box<dyn FnOnce(&Reactor)>;
 
-/// What a descriptor's readiness is delivered to: a transport, a port, a connection attempt or a
-/// foreign descriptor.
+/// What a descriptor's readiness is delivered to: a transport, a port, a connection attempt, a
+/// child process or a foreign descriptor.
 ///
 /// All methods may call anything of the core, for nothing is borrowed while they run. Calls into
 /// user code go through [`Core::guard`], so that a panic ends there.
@@ -121,6 +122,10 @@ impl Core {
             None => choose_poller()?,
         };
         let engine = Engine::with_maker(make).map_err(Error::os("create the poller"))?;
+        let notice = match builder.exit_notice {
+            Some(notice) => notice,
+            None => ExitNotice::choose().map_err(Error::os("find out how children end"))?,
+        };
         let remote = Remote::new(engine.waker().clone());
         let core = Self {
             tasks: Tasks::new(engine.waker().clone()),
@@ -136,7 +141,8 @@ impl Core {
             triggers: RefCell::default(),
             resolver: RefCell::new(Rc::new(PoolResolver)),
             failure_hook: RefCell::default(),
-            transports: transport::Shared::new().map_err(Error::os("reserve a descriptor"))?,
+            transports: transport::Shared::new(notice)
+                .map_err(Error::os("reserve a descriptor"))?,
             clock: builder.clock,
         };
         Ok(Rc::new(core))
@@ -259,7 +265,7 @@ impl Core {
             self.wait_timeout(limit)
         };
         let polled = self.engine.poll(host, timeout);
-        self.signals.handle_pending(self);
+        self.handle_signals();
         self.note(Event::TurnEnded);
         polled
     }
@@ -413,6 +419,8 @@ impl Drop for Core {
                 source.orphaned();
             }
         }
+        self.transports.children.orphan();
+        transport::reap_abandoned();
         self.remote.close();
     }
 }

@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use ropewalk_os::process::ExitNotice;
 use ropewalk_os::{Poller, PollerKind};
 
 pub use self::delayed_call::DelayedCall;
@@ -28,6 +29,7 @@ pub use self::failure::Failure;
 pub use self::lifecycle::State;
 pub use self::remote::Remote;
 pub use self::resolver::{BlockingResolver, PoolResolver, Resolver, StaticResolver};
+pub use self::signals::SignalHandler;
 pub use self::triggers::{Phase, Trigger, TriggerOutcome};
 
 use self::core::Core;
@@ -75,6 +77,7 @@ pub struct Builder {
     pub(crate) signals: bool,
     pub(crate) thread_pool_size: usize,
     pub(crate) clock: Option<Box<dyn Fn() -> Instant>>,
+    pub(crate) exit_notice: Option<ExitNotice>,
 }
 
 impl Builder {
@@ -122,6 +125,14 @@ impl Builder {
     #[must_use]
     pub fn clock(mut self, clock: impl Fn() -> Instant + 'static) -> Self {
         self.clock = Some(Box::new(clock));
+        self
+    }
+
+    /// Notices the ends of child processes by `notice`. Unless told, by the best way that the system
+    /// grants, which is found out when the reactor is made.
+    #[must_use]
+    pub fn exit_notice(mut self, notice: ExitNotice) -> Self {
+        self.exit_notice = Some(notice);
         self
     }
 
@@ -177,6 +188,7 @@ impl Reactor {
             signals: true,
             thread_pool_size: 10,
             clock: None,
+            exit_notice: None,
         }
     }
 

@@ -291,7 +291,7 @@ impl Transport {
 
 /// Pushes `chunk`. One that is copied stays with the caller, who drops it when nothing is borrowed:
 /// its owner may be anybody.
-fn append(queue: &mut WriteQueue<Bytes>, chunk: &mut Bytes) -> Flow {
+pub(super) fn append(queue: &mut WriteQueue<Bytes>, chunk: &mut Bytes) -> Flow {
     if queue.copies(chunk.len()) {
         queue.push_copy(chunk)
     } else {

@@ -1,5 +1,5 @@
-//! Connections, ports, connectors and datagrams over internet and UNIX sockets, and foreign
-//! descriptors.
+//! Connections, ports, connectors and datagrams over internet and UNIX sockets, child processes, and
+//! foreign descriptors.
 //!
 //! A transport is a [`Source`](crate::reactor::core::Source) of the engine on one side and calls a
 //! [`Protocol`] on the other. The rules that hold for all of them:
@@ -26,6 +26,8 @@ mod handle;
 mod listener;
 mod net_addr;
 mod options;
+mod pipe;
+mod process;
 mod producer;
 mod protocol;
 mod stream;
@@ -34,8 +36,11 @@ mod unix;
 use std::cell::{Cell, RefCell};
 use std::io;
 
+use ropewalk_os::process::ExitNotice;
 use ropewalk_os::socket::FdReserve;
 use ropewalk_os::socket::datagram::ReceiveBatch;
+
+pub(crate) use process::{Children, reap_abandoned};
 
 pub use address::Address;
 pub use connector::{Connector, ConnectorState};
@@ -49,6 +54,7 @@ pub use handle::{PeerCredentials, Transport};
 pub use listener::ListeningPort;
 pub use net_addr::NetAddr;
 pub use options::{ConnectOptions, ListenOptions};
+pub use process::{Command, Process, ProcessProtocol};
 pub use producer::{Producer, ProducerKind};
 pub use protocol::Protocol;
 pub use unix::{UnixAddr, UnixConnectOptions, UnixListenOptions};
@@ -60,6 +66,7 @@ pub(crate) struct Shared {
     watched: RefCell<foreign::Watched>,
     /// What datagrams are received into; empty while in use, and before the first.
     batch: Cell<Option<ReceiveBatch>>,
+    pub(crate) children: Children,
     /// Memory for what is encrypted and about to be sent: connections that are idle have none.
     #[cfg(feature = "tls")]
     ciphertext: Cell<Vec<u8>>,
@@ -69,11 +76,12 @@ impl Shared {
     /// # Errors
     ///
     /// No descriptor is free to be kept in reserve.
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(notice: ExitNotice) -> io::Result<Self> {
         Ok(Self {
             reserve: RefCell::new(FdReserve::new()?),
             watched: RefCell::default(),
             batch: Cell::new(None),
+            children: Children::new(notice),
             #[cfg(feature = "tls")]
             ciphertext: Cell::default(),
         })
