@@ -32,8 +32,8 @@
 //!   [`Reactor::connect_tcp`] give, and [`Reactor::listen_unix`] and [`Reactor::connect_unix`], whose
 //!   transports [pass descriptors](Transport::send_descriptor) too; [`Descriptor`] lets the loop
 //!   watch anything else.
-//! - Any of them may speak TLS, from the first byte or from the middle: module `tls`, of the feature
-//!   with that name.
+//! - Any of them may speak TLS, from the first byte or from the middle: module `tls`, of the
+//!   feature with that name.
 //! - Sockets made elsewhere are [adopted](Reactor::adopt_listener), those that [`systemd`] passes
 //!   among them.
 //! - [`DatagramProtocol`] handles the datagrams of a UDP or UNIX socket ([`Reactor::listen_udp`],

@@ -1,4 +1,5 @@
-//! The examples that speak TLS, run for real: against OpenSSL, and with the environment's variables.
+//! The examples that speak TLS, run for real: against OpenSSL, and with the environment's
+//! variables.
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -1,6 +1,6 @@
 //! Random histories of TLS connections, over every poller: whatever both programs do in their
-//! callbacks and between them, callbacks never overlap, each side ends exactly once, and what arrives
-//! is a prefix of what was written: all of it, where the end is told as clean.
+//! callbacks and between them, callbacks never overlap, each side ends exactly once, and what
+//! arrives is a prefix of what was written: all of it, where the end is told as clean.
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -9,9 +9,9 @@ impl Transport {
     /// Speaks TLS from here on, as the side that shows who it is: what is queued is sent in the
     /// clear, and what is written from now on after the handshake.
     ///
-    /// What the peer sent before belongs to the protocol, in the clear, up to and with the data that
-    /// its running callback was given; all that is read from now on is taken for TLS. So this is to
-    /// be called before the answer that has the peer go over is sent, in the same callback.
+    /// What the peer sent before belongs to the protocol, in the clear, up to and with the data
+    /// that its running callback was given; all that is read from now on is taken for TLS. So write
+    /// the answer that has the peer go over, and call this, in one callback.
     ///
     /// # Errors
     ///

@@ -6,7 +6,8 @@
 //!   for every other port and connector; [`TlsServer::protocol`] and [`TlsClient::protocol`] a
 //!   protocol, for an adopted stream.
 //! - [`Transport::start_tls_server`](crate::Transport::start_tls_server) and
-//!   [`start_tls_client`](crate::Transport::start_tls_client) go over to it in mid-stream (STARTTLS).
+//!   [`start_tls_client`](crate::Transport::start_tls_client) go over to it in mid-stream
+//!   (STARTTLS).
 //!
 //! The protocol is by [`rustls`], which see for what it speaks (1.2 and 1.3, no renegotiation); its
 //! types are there for what the builders here do not know.
@@ -24,13 +25,13 @@
 //!    [`buffered_len`](crate::Transport::buffered_len) counts what is encrypted and unsent too.
 //! 4. [`lose_connection`](crate::Transport::lose_connection) sends all that is queued and then a
 //!    close_notify, behind which writes are ignored, waits for the peer's, within a time limit, and
-//!    ends as [`Done`](crate::Disconnect::Done). Before the handshake is over, and with nothing queued, it
-//!    aborts. [`abort_connection`](crate::Transport::abort_connection) sends nothing.
+//!    ends as [`Done`](crate::Disconnect::Done). Before the handshake is over, and with nothing
+//!    queued, it aborts. [`abort_connection`](crate::Transport::abort_connection) sends nothing.
 //! 5. A peer's close_notify is the end of its stream, as the end of a TCP stream is elsewhere: with
 //!    [`half_close`](crate::Protocol::half_close) and TLS 1.3 writing goes on; otherwise what is
 //!    queued is sent, with a close_notify, and the connection is [`Done`](crate::Disconnect::Done).
-//! 6. The end of the stream *without* a close_notify may be somebody's who cut it: the connection is
-//!    [lost](crate::Disconnect::Lost) ([`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof)).
+//! 6. The end of the stream *without* a close_notify may be somebody's who cut it: the connection
+//!    is [lost](crate::Disconnect::Lost) ([`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof)).
 //!
 //! # Examples
 //!
@@ -66,7 +67,8 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
 //! let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-//! let server = TlsServer::builder(Identity::from_pem(&certificate, &key)?).alpn(["echo"]).build()?;
+//! let identity = Identity::from_pem(&certificate, &key)?;
+//! let server = TlsServer::builder(identity).alpn(["echo"]).build()?;
 //! let client = TlsClient::builder().roots(Roots::from_pem(&certificate)?).alpn(["echo"]).build()?;
 //!
 //! let reactor = Reactor::new()?;

@@ -74,9 +74,8 @@ impl Roots {
     ) -> Result<Arc<dyn ServerCertVerifier>, ConfigError> {
         let provider = Arc::clone(provider);
         if self.platform {
-            let verifier = Verifier::new_with_extra_roots(self.own, provider)
-                .map_err(|error| Fault::NoRoots(error.to_string()))?;
-            return Ok(Arc::new(verifier));
+            let verifier = platform_verifier(self.own, provider);
+            return Ok(Arc::new(verifier.map_err(Fault::NoRoots)?));
         }
         let verifier = WebPkiServerVerifier::builder_with_provider(self.store()?, provider).build();
         Ok(verifier.map_err(|error| Fault::NoRoots(error.to_string()))?)
@@ -108,4 +107,23 @@ impl Roots {
         }
         Ok(Arc::new(store))
     }
+}
+
+#[cfg(not(target_os = "android"))]
+fn platform_verifier(
+    own: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Verifier, String> {
+    Verifier::new_with_extra_roots(own, provider).map_err(|error| error.to_string())
+}
+
+#[cfg(target_os = "android")]
+fn platform_verifier(
+    own: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Verifier, String> {
+    if !own.is_empty() {
+        return Err("Android's own verifier takes no other roots".to_owned());
+    }
+    Verifier::new(provider).map_err(|error| error.to_string())
 }

@@ -168,8 +168,8 @@ impl TlsServer {
         Ok(())
     }
 
-    /// Has every connection whose protocol `inner` makes speak TLS from its start: for a port of any
-    /// kind, and for a connector whose peer is the TLS client.
+    /// Has every connection whose protocol `inner` makes speak TLS from its start: for a port of
+    /// any kind, and for a connector whose peer is the TLS client.
     pub fn factory<F: Factory>(&self, inner: F) -> TlsFactory<F> {
         TlsFactory::new(inner, self.start())
     }

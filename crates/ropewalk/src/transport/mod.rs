@@ -11,8 +11,8 @@
 //!   The exceptions are named where they are.
 //! - A callback that panics is reported, and costs its connection, never a port or the loop.
 //!
-//! TLS is a layer of a stream, of which only `stream` knows. Nothing here knows which poller it runs
-//! on, or the reactor's lifecycle.
+//! TLS is a layer of a stream, of which only `stream` knows. Nothing here knows which poller it
+//! runs on, or the reactor's lifecycle.
 
 mod accept;
 mod address;

@@ -335,7 +335,8 @@ impl Stream {
         self.settle(core);
     }
 
-    /// Ends the connection because the system said `error`, or because of what the layer said before.
+    /// Ends the connection because the system said `error`, or because of what the layer said
+    /// before.
     fn fail(&self, core: &Rc<Core>, error: io::Error) {
         if let Action::Close(_) = self.step(StreamState::io_failed) {
             let reason = self.layer.get().and_then(|layer| layer.failure());

@@ -161,8 +161,8 @@ impl Stream {
     ) {
         let mut length = length;
         if layer.is_handshaking() {
-            // What is behind the handshake waits: the protocol hears of that first, and may not want
-            // more.
+            // What is behind the handshake waits: the protocol hears of that first, and may not
+            // want more.
             self.shake_hands(core, token, layer, &mut buffer[..length]);
             if !self.reads() || !layer.session.borrow().has_pending() {
                 return;
