@@ -197,3 +197,9 @@ def test_what_is_no_tls_is_told(part: str, kinds: list[list[str]], reactor_name:
     events = events_of("ssl_failures", reactor_name, part)
     told = [event[1] for event in events if event[0] == "is"]
     assert told == [[*kind, "TLSError"] for kind in kinds]
+
+
+def test_data_runs_no_python_of_the_layer(reactor_name: str) -> None:
+    found = run_scenario("ssl_native", reactor_name)["events"]
+    facts = facts_of(found)
+    assert facts == {"calls": [[]], "deliveries": [True, 100], "counts": [True]}

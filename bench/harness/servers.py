@@ -165,7 +165,8 @@ def make(name: str, builds: Builds) -> Server:
             return _twisted(name, "ropewalk, Twisted", "ropewalk", "ropewalk.default")
         case "ropewalk-ssl":
             server = _twisted(name, "ropewalk.ssl, Twisted", "ropewalk", "ropewalk.default")
-            return replace(server, tls=lambda: Tls(missing="ropewalk.ssl is still to be written"))
+            environment = {**server.environment, "BENCH_TLS": "ropewalk.ssl"}
+            return replace(server, environment=environment, tls=lambda: Tls("rustls with aws-lc"))
         case "ropewalk-poll" | "ropewalk-select" | "ropewalk-asyncio":
             kind = name.partition("-")[2]
             return _twisted(name, f"ropewalk, {kind}", name, f"ropewalk.{kind}reactor")

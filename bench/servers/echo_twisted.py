@@ -2,7 +2,8 @@
 
 MODE is echo (the default), sink, source, writes, unix (echo at a path), udp (echo) or udp-count.
 With ``tls-`` before one of the first four, it is served over TLS; the certificate and its key are
-in the PEM file that the environment's BENCH_CERTIFICATE names.
+in the PEM file that the environment's BENCH_CERTIFICATE names. If BENCH_TLS is ``ropewalk.ssl``,
+that is used in the place of pyOpenSSL.
 
 REACTOR is a name that ``twist --reactor`` knows, as ``epoll`` or ``ropewalk``; with ``@uvloop``
 behind it, the reactor runs in uvloop's event loop.
@@ -106,7 +107,12 @@ class UDPCount(DatagramProtocol):
 
 
 def context():
-    """What pyOpenSSL needs to know; only TLS servers need pyOpenSSL."""
+    """What TLS needs to know; only servers of pyOpenSSL's need pyOpenSSL."""
+    if os.environ.get("BENCH_TLS") == "ropewalk.ssl":
+        from ropewalk.ssl import ServerOptions
+
+        return ServerOptions(os.environ["BENCH_CERTIFICATE"])
+
     from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 
     with open(os.environ["BENCH_CERTIFICATE"]) as file:

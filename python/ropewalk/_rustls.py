@@ -93,6 +93,9 @@ class TLSProtocol(_ropewalk.TLSLayer, ProtocolWrapper):
         # Not the wrapper's, which connects the wrapped protocol in any case.
         Protocol.makeConnection(self, transport)
         self.factory.registerProtocol(self)
+        stream = _streamBelow(self)
+        if stream is not None:
+            self._lieOn(stream)
         if options.handshakeTimeout is not None:
             self._limit(options.handshakeTimeout, self._handshakeTimedOut)
         if self._connectWrapped:
@@ -243,6 +246,20 @@ class TLSProtocol(_ropewalk.TLSLayer, ProtocolWrapper):
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
+
+
+def _streamBelow(layer: TLSProtocol) -> _ropewalk.Stream | None:
+    """The native stream right below a layer, if nobody has put methods of their own in between."""
+    below: Any = layer.transport
+    if type(below) is _Below:
+        stream = below._connection
+    elif isinstance(below, _ropewalk.Stream) and not below.TLS and "write" not in vars(below):
+        stream = below if type(below).write is _ropewalk.Stream.write else None
+    else:
+        return None
+    if stream is None or stream.protocol is not layer or "dataReceived" in vars(layer):
+        return None
+    return stream if type(layer).dataReceived is _ropewalk.TLSLayer.dataReceived else None
 
 
 class TLSFactory(WrappingFactory):

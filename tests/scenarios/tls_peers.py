@@ -14,8 +14,9 @@ from scenario import connect, factory_of
 from twisted.internet import ssl
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
-#: Twisted's default; no gathering of small writes; gathered, but timed by another clock.
-KINDS = ("gathered", "unbuffered", "other clock")
+#: Twisted's default; no gathering of small writes; gathered, but timed by another clock; and, where
+#: the reactor is ropewalk's, by `ropewalk.ssl`, which is to do the same as Twisted's default.
+KINDS = ("gathered", "unbuffered", "other clock", "rustls")
 
 
 def certificate(name: str = "localhost") -> ssl.PrivateCertificate:
@@ -81,7 +82,26 @@ def client_factory_of(build):
     return factory
 
 
+def by_rustls(scenario, kind=None):
+    """Whether TLS is not pyOpenSSL's."""
+    return kind == "rustls" and type(scenario.reactor).__module__.startswith("ropewalk.")
+
+
+def options_of_rustls(is_client):
+    """What CERTIFICATE and `for_client` are to `ropewalk.ssl`."""
+    from ropewalk.ssl import ClientOptions, ServerOptions
+
+    pem = CERTIFICATE.dumpPEM()
+    if is_client:
+        return ClientOptions("localhost", trustRoot=pem)
+    return ServerOptions(pem)
+
+
 def wrapped(scenario, factory, kind, is_client, context):
+    if by_rustls(scenario, kind):
+        from ropewalk._rustls import TLSFactory
+
+        return TLSFactory(options_of_rustls(is_client), factory)
     clock = OtherClock(scenario.reactor) if kind == "other clock" else scenario.reactor
     wrapper = TLSMemoryBIOFactory(context, is_client, factory, clock)
     if kind == "unbuffered":

@@ -4,7 +4,14 @@ import os
 import tempfile
 
 from scenario import Recorder, Scenario, factory_of
-from tls_peers import CERTIFICATE, client_factory_of, digest, for_client
+from tls_peers import (
+    CERTIFICATE,
+    by_rustls,
+    client_factory_of,
+    digest,
+    for_client,
+    options_of_rustls,
+)
 from twisted.internet.interfaces import ISSLTransport
 
 
@@ -56,6 +63,8 @@ async def case(scenario, name, listen, connect, normal):
     scenario.record(f"-- {name}, normal {normal}")
     # The side with the certificate is the one that is a server of TLS.
     contexts = [CERTIFICATE.options(), for_client()]
+    if by_rustls(scenario, *scenario.arguments):
+        contexts = [options_of_rustls(False), options_of_rustls(True)]
     if not normal:
         contexts.reverse()
     # And answers, so that nothing follows its word in clear.

@@ -61,6 +61,8 @@ pub(crate) struct State {
     default_wake: Cell<bool>,
     /// What a program put in the place of the poller.
     pub(crate) white_box: WhiteBox,
+    /// Memory for TLS records on their way, while nobody has it.
+    pub(crate) ciphertext: Cell<Vec<u8>>,
 }
 
 impl Core {
@@ -183,6 +185,7 @@ impl Core {
                 default_disconnect: Cell::new(false),
                 default_wake: Cell::new(false),
                 white_box,
+                ciphertext: Cell::default(),
             }),
         })
     }

@@ -311,6 +311,9 @@ impl Stream {
         if let Ok(records) = state.tls.records.try_borrow() {
             visit.call(records.as_ref())?;
         }
+        if let Ok(layer) = state.tls.layer.try_borrow() {
+            visit.call(layer.as_ref())?;
+        }
         Ok(())
     }
 
@@ -321,7 +324,7 @@ impl Stream {
             (state.descriptor.socket.take(), state.protocol.take()),
             (state.producer.take(), state.logstr.take()),
             (state.do_read.take(), state.do_write.take()),
-            state.tls.records.take(),
+            (state.tls.records.take(), state.tls.layer.take()),
         );
         drop(released);
     }
@@ -401,6 +404,8 @@ impl Stream {
         if let Some(records) = state.tls.records.take() {
             Records::release(records.bind(py))?;
         }
+        let layer = state.tls.layer.take();
+        drop(layer);
         outcome.map(drop)
     }
 }

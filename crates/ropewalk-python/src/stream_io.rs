@@ -16,6 +16,7 @@ use ropewalk::proto::Flow;
 
 use crate::chunk::Chunk;
 use crate::host::{Verdict, hang_up, lost, raised, verdict};
+use crate::rustls::Layer;
 use crate::sources::lend;
 use crate::stream::{State, Stream};
 use crate::tls::{self, Records};
@@ -86,6 +87,11 @@ impl Stream {
     /// One read, handed to the protocol.
     fn read<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
         let py = slf.py();
+        if let Some(layer) = state.tls.layer(py) {
+            if Layer::is_protocol_of(&layer, state) {
+                return Layer::read_from(&layer, slf, state);
+            }
+        }
         let records = match state.tls.records(py) {
             Some(records) if records.get().is_busy(py) => return Ok(None),
             Some(records) => Records::if_receiving(records, state)?,
@@ -135,7 +141,7 @@ impl Stream {
     }
 
     /// The reason that the end of what the peer sends is.
-    fn end_of_input<'py>(py: Python<'py>, state: &State) -> Outcome<'py> {
+    pub(crate) fn end_of_input<'py>(py: Python<'py>, state: &State) -> Outcome<'py> {
         let names = twisted::names(py)?;
         let reason = if state.flags.peer_reset.get() {
             &names.connection_lost
@@ -149,12 +155,10 @@ impl Stream {
     fn write_out<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
         let py = slf.py();
         let flags = &state.flags;
-        if let Some(records) = state.tls.records(py) {
-            Records::settle(&records)?;
-            if !flags.connected.get() || Self::python_writes(state) {
-                // What ran on that occasion ended the connection.
-                return Ok(None);
-            }
+        let settled = state.tls.settle(py)?;
+        if settled && (!flags.connected.get() || Self::python_writes(state)) {
+            // What ran on that occasion ended the connection.
+            return Ok(None);
         }
         let failed = if flags.send_failed.get() {
             true
@@ -213,8 +217,8 @@ impl Stream {
         let py = slf.py();
         let state = slf.get().state(py);
         let flags = &state.flags;
-        if let Some(records) = state.tls.records(py) {
-            match Records::settle_quietly(&records) {
+        if let Some(settled) = state.tls.settle_quietly(slf) {
+            match settled {
                 Ok(true) => {}
                 Ok(false) => return request_ready(py, state),
                 Err(error) => twisted::report(py, "callback", &error),

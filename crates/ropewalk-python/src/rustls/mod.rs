@@ -4,6 +4,7 @@
 //! [`Layer`] is the native base of that protocol's class: what runs per batch is here, and what runs
 //! once per connection (handshake, close, failures, producers) is in `ropewalk._rustls`.
 
+mod below;
 mod errors;
 mod facts;
 mod options;
@@ -21,6 +22,7 @@ use ropewalk::proto::tls::{Session, TlsError};
 
 use crate::attached::Attached;
 use crate::chunk::Chunk;
+use crate::stream::Stream;
 use options::{Client, Identity, Roots, Server};
 
 /// The native part of a protocol that speaks TLS between a transport and the protocol it wraps.
@@ -36,6 +38,8 @@ struct State {
     pending: RefCell<WriteQueue<Chunk>>,
     transport: RefCell<Option<Py<PyAny>>>,
     wrapped: RefCell<Option<Py<PyAny>>>,
+    /// The native stream that the layer lies on, if it is one.
+    stream: RefCell<Option<Py<Stream>>>,
     /// What stands in for the program's producer, as the transport knows it.
     producer: RefCell<Option<Py<PyAny>>>,
     flags: Flags,
@@ -68,6 +72,7 @@ impl Layer {
                 transport: RefCell::default(),
                 wrapped: RefCell::default(),
                 producer: RefCell::default(),
+                stream: RefCell::default(),
                 flags: Flags::default(),
             }),
         }
@@ -98,6 +103,9 @@ impl Layer {
                 visit.call(value.as_ref())?;
             }
         }
+        if let Ok(stream) = state.stream.try_borrow() {
+            visit.call(stream.as_ref())?;
+        }
         Ok(())
     }
 
@@ -107,6 +115,7 @@ impl Layer {
             state.transport.take(),
             state.wrapped.take(),
             state.producer.take(),
+            state.stream.take(),
         );
         drop(released);
     }

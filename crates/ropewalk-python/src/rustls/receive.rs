@@ -9,7 +9,7 @@ use super::{Layer, held_by};
 
 impl Layer {
     /// Puts what is held over to the front of `buffer`; answers its length in bytes.
-    pub(crate) fn begin_read(&self, py: Python<'_>, buffer: &mut [u8]) -> usize {
+    pub(super) fn begin_read(&self, py: Python<'_>, buffer: &mut [u8]) -> usize {
         self.with_session(py, |session| session.begin_read(buffer))
             .unwrap_or(0)
     }
@@ -17,9 +17,12 @@ impl Layer {
     /// Decrypts the first `length` bytes of `buffer`, and tells the protocol what came.
     ///
     /// User code runs meanwhile; the buffer is the caller's own.
-    pub(crate) fn take_in(slf: &Bound<'_, Self>, buffer: &mut [u8], length: usize) -> PyResult<()> {
+    pub(super) fn take_in(slf: &Bound<'_, Self>, buffer: &mut [u8], length: usize) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
+        if !this.receives(py) {
+            return Ok(());
+        }
         let mut length = length;
         if this.is_handshaking(py) {
             if !Self::shake_hands(slf, &mut buffer[..length])? {
@@ -84,7 +87,7 @@ impl Layer {
     }
 
     /// Whether ciphertext is still of interest.
-    pub(crate) fn receives(&self, py: Python<'_>) -> bool {
+    fn receives(&self, py: Python<'_>) -> bool {
         let flags = &self.state.get(py).flags;
         !flags.lost.get() && !flags.aborted.get()
     }
@@ -97,9 +100,6 @@ impl Layer {
     fn data_received(slf: &Bound<'_, Self>, data: &[u8]) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        if !this.receives(py) {
-            return Ok(());
-        }
         let held = this.with_session(py, |session| session.held()).unwrap_or(0);
         let length = held + data.len();
         let mut buffer = vec![0; length.max(Session::MIN_READ_BUFFER)];

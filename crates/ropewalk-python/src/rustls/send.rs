@@ -11,6 +11,7 @@ use ropewalk::proto::tls::TlsError;
 
 use super::{Layer, held_by};
 use crate::chunk::Chunk;
+use crate::stream::Stream;
 use crate::stream_io::{Released, SEND_LIMIT};
 
 /// How much plaintext waits at most for the end of a batch, in bytes: as much as Twisted gathers.
@@ -61,24 +62,31 @@ impl Layer {
         if slf.get().state.get(py).flags.flush_scheduled.replace(true) {
             return Ok(());
         }
+        if let Some(stream) = slf.get().stream(py) {
+            return Stream::request_flush(&stream);
+        }
         slf.call_method0(intern!(py, "_scheduleFlush")).map(drop)
     }
 
     /// Seals what waits and gives it to the transport, which may pause a producer on that occasion.
-    fn settle(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn settle(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
+        this.state.get(py).flags.flush_scheduled.set(false);
         while this.can_seal(py) {
-            let outcome = this.seal(py);
+            // The session keeps what it failed with.
+            let _: Result<(), TlsError> = this.seal(py);
             Self::send_outgoing(slf)?;
-            if let Some(error) = outcome {
-                return Self::fail(slf, &error);
-            }
         }
-        Self::send_outgoing(slf)
+        Self::send_outgoing(slf)?;
+        let failure = this.with_session(py, |session| session.failure().cloned());
+        match failure.flatten() {
+            Some(error) => Self::fail(slf, &error),
+            None => Ok(()),
+        }
     }
 
-    fn can_seal(&self, py: Python<'_>) -> bool {
+    pub(super) fn can_seal(&self, py: Python<'_>) -> bool {
         let waits = !self.state.get(py).pending.borrow().is_empty();
         waits
             && self
@@ -87,22 +95,33 @@ impl Layer {
     }
 
     /// Seals what waits, or as much of it as one send takes.
-    fn seal(&self, py: Python<'_>) -> Option<TlsError> {
+    pub(super) fn seal(&self, py: Python<'_>) -> Result<(), TlsError> {
         // Dropped when nothing is borrowed: a subclass of `bytes` may run code when it goes.
         let mut released = Released::default();
+        let mut spare = self.spare(py);
         let mut pending = self.state.get(py).pending.borrow_mut();
         let sealed = self.with_session(py, |session| {
+            session.lend(&mut spare);
             session.seal(&mut pending, SEND_LIMIT, &mut |chunk| released.keep(chunk))
         });
         drop(pending);
         drop(released);
-        sealed?.err()
+        self.keep_spare(py, spare);
+        sealed.unwrap_or(Ok(0)).map(drop)
     }
 
     /// Gives the transport what the session has to say.
     pub(super) fn send_outgoing(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
+        if let Some(stream) = this.stream(py) {
+            let state = stream.get().state(py);
+            if this.queue_outgoing(py, state) && Stream::takes_writes(state) {
+                Stream::pause_if_full(&stream, state)?;
+                Stream::set_writing(&stream, true)?;
+            }
+            return Ok(());
+        }
         let ciphertext = this.with_session(py, |session| {
             let outgoing = session.outgoing();
             if outgoing.is_empty() {
@@ -147,8 +166,6 @@ impl Layer {
     /// Seals what waits, and sends what the session has to say.
     #[pyo3(name = "_flush")]
     fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        slf.get().state.get(py).flags.flush_scheduled.set(false);
         Self::settle(slf)
     }
 

@@ -17,7 +17,7 @@ impl Stream {
     }
 
     /// Asks for a flush at the end of this batch, also while the system takes no more.
-    pub(super) fn request_flush(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn request_flush(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let state = slf.get().state(py);
         if !Self::takes_writes(state) {
@@ -32,7 +32,7 @@ impl Stream {
     }
 
     /// Whether `more` bytes of plaintext would pause a push producer once they are queued.
-    pub(super) fn would_pause(slf: &Bound<'_, Self>, more: usize) -> bool {
+    pub(crate) fn would_pause(slf: &Bound<'_, Self>, more: usize) -> bool {
         let state = slf.get().state(slf.py());
         if !state.flags.streaming_producer.get() || state.producer.borrow().is_none() {
             return false;

@@ -21,6 +21,7 @@ use pyo3::types::PyType;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::attached::Attached;
+use crate::rustls::Layer;
 use crate::stream::{State as StreamState, Stream};
 use binding::Session;
 use pending::Pending;
@@ -145,6 +146,8 @@ fn endpoint_wrapper(py: Python<'_>) -> PyResult<Option<&'static Py<PyAny>>> {
 #[derive(Default)]
 pub(crate) struct TlsState {
     pub(crate) records: RefCell<Option<Py<Records>>>,
+    /// The layer of `ropewalk.ssl` that lies right above the stream.
+    pub(crate) layer: RefCell<Option<Py<Layer>>>,
     /// Whether the protocol, as it is now, needs no further look.
     pub(crate) settled: Cell<bool>,
 }
@@ -154,6 +157,33 @@ impl TlsState {
     pub(crate) fn records<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Records>> {
         let records = self.records.borrow();
         records.as_ref().map(|records| records.bind(py).clone())
+    }
+
+    /// The layer of `ropewalk.ssl`, if it lies right above the stream.
+    pub(crate) fn layer<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Layer>> {
+        let layer = self.layer.borrow();
+        layer.as_ref().map(|layer| layer.bind(py).clone())
+    }
+
+    /// Encrypts what waits, and does what has to follow. May run user code. Whether there is a layer.
+    pub(crate) fn settle(&self, py: Python<'_>) -> PyResult<bool> {
+        if let Some(records) = self.records(py) {
+            return Records::settle(&records).map(|()| true);
+        }
+        match self.layer(py) {
+            Some(layer) => Layer::settle(&layer).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Encrypts what waits, without user code. What of it is done; nothing where there is no layer.
+    pub(crate) fn settle_quietly(&self, stream: &Bound<'_, Stream>) -> Option<PyResult<bool>> {
+        let py = stream.py();
+        if let Some(records) = self.records(py) {
+            return Some(Records::settle_quietly(&records));
+        }
+        let layer = self.layer(py)?;
+        Some(Ok(Layer::settle_quietly(&layer, stream)))
     }
 }
 
