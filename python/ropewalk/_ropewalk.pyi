@@ -238,8 +238,9 @@ class TLSRecords:
         """How much plaintext was encrypted natively, in bytes."""
     def install(self) -> None:
         """Stands in for the protocol's own methods from here on."""
-    def gather(self, limit: int) -> None:
-        """Gathers up to ``limit`` bytes of what is given to ``write`` until the batch ends."""
+    def gather(self, limit: int, waiting: bytes) -> None:
+        """Gathers up to ``limit`` bytes of what is given to ``write`` until the batch ends, behind
+        what is ``waiting``."""
     def dataReceived(self, data: bytes) -> None: ...
     def write(self, data: bytes) -> None:
         """ITransport.write of the TLS layer: what is written in one batch shares records."""

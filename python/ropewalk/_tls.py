@@ -46,8 +46,8 @@ def take_over(stream: Any, protocol: Any) -> _ropewalk.TLSRecords | None:
         reason = _obstacle(stream, protocol)
         if reason is None:
             records = _ropewalk.TLSRecords(stream, protocol, protocol._tlsConnection)
-            _gather_writes(stream, protocol, records)
             records.install()
+            _gather_writes(stream, protocol, records)
             return records
     except Exception as error:
         # Another Twisted, pyOpenSSL or cryptography than those that are known.
@@ -115,18 +115,15 @@ def _gather_writes(stream: Any, protocol: Any, records: _ropewalk.TLSRecords) ->
     )
     if not as_known:
         return
-    gathered, scheduled = aggregator._buffer, aggregator._scheduled
+    if aggregator._scheduled is not None:
+        aggregator._scheduled.cancel()
+    records.gather(aggregator.MAX_BUFFER_SIZE, b"".join(aggregator._buffer))
     # A method `write` that the program has kept still comes first through the old aggregator.
     aggregator._buffer = _Forwarder(records.write)
     aggregator._bufferLeft = math.inf
     aggregator._scheduled = True
     protocol._aggregator = records
     protocol.write = records.write
-    records.gather(aggregator.MAX_BUFFER_SIZE)
-    if scheduled is not None:
-        scheduled.cancel()
-    for data in gathered:
-        records.write(data)
 
 
 class _Forwarder:

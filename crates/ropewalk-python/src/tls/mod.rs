@@ -17,7 +17,7 @@ use std::rc::Rc;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::attached::Attached;
@@ -115,7 +115,8 @@ pub(crate) fn look(stream: &Bound<'_, Stream>, state: &StreamState) -> PyResult<
         return Ok(());
     }
     let records = taken.bind(py).cast::<Records>()?.clone();
-    let old = state.tls.records.replace(Some(records.unbind()));
+    let old = state.tls.records.replace(Some(records.clone().unbind()));
+    records.get().request_flush(py)?;
     match old {
         Some(old) => Records::retire(old.bind(py)),
         None => Ok(()),
@@ -224,7 +225,7 @@ impl Records {
             .protocol
             .bind(py)
             .getattr(intern!(py, "__dict__"))?
-            .cast_into::<pyo3::types::PyDict>()?;
+            .cast_into::<PyDict>()?;
         for name in [intern!(py, "dataReceived"), intern!(py, "_write")] {
             let Some(method) = attributes.get_item(name)? else {
                 continue;
@@ -285,9 +286,14 @@ impl Records {
         protocol.setattr(intern!(py, "dataReceived"), data_received)
     }
 
-    /// Gathers up to `limit` bytes of what is given to `write` until the batch ends.
-    fn gather(&self, py: Python<'_>, limit: usize) {
-        self.state.get(py).limit.set(limit);
+    /// Gathers up to `limit` bytes of what is given to `write` until the batch ends, behind what is
+    /// `waiting`.
+    fn gather(&self, limit: usize, waiting: &Bound<'_, PyBytes>) {
+        let state = self.state.get(waiting.py());
+        state.limit.set(limit);
+        if !waiting.as_bytes().is_empty() {
+            state.pending.borrow_mut().push(waiting);
+        }
     }
 
     /// How much plaintext was read natively, in bytes.
@@ -328,6 +334,6 @@ impl Records {
 }
 
 /// Whether an attribute of the TLS protocol is true.
-fn truth(protocol: &Bound<'_, PyAny>, name: &Bound<'_, pyo3::types::PyString>) -> PyResult<bool> {
+fn truth(protocol: &Bound<'_, PyAny>, name: &Bound<'_, PyString>) -> PyResult<bool> {
     protocol.getattr(name)?.is_truthy()
 }

@@ -64,7 +64,7 @@ impl Records {
 
     /// Another layer took the place of this one's protocol: nothing waits here any more.
     pub(super) fn retire(slf: &Bound<'_, Self>) -> PyResult<()> {
-        slf.get().gather(slf.py(), 0);
+        slf.get().state.get(slf.py()).limit.set(0);
         Self::settle(slf)
     }
 
