@@ -20,7 +20,7 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NoReturn, Protocol, TypeAlias
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 from twisted.internet._idna import _idnaBytes
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
@@ -314,18 +314,14 @@ def _common(
     }
 
 
-def wrapClientTLS(
-    options: ClientOptions, wrappedEndpoint: IStreamClientEndpoint
-) -> IStreamClientEndpoint:
+def wrapClientTLS(options: ClientOptions, wrappedEndpoint: Any) -> IStreamClientEndpoint:
     """An endpoint that speaks TLS over the connections of ``wrappedEndpoint``, on any reactor."""
     from ropewalk._rustls import ClientEndpoint
 
     return ClientEndpoint(options, wrappedEndpoint)  # type: ignore[return-value]
 
 
-def wrapServerTLS(
-    options: ServerOptions, wrappedEndpoint: IStreamServerEndpoint
-) -> IStreamServerEndpoint:
+def wrapServerTLS(options: ServerOptions, wrappedEndpoint: Any) -> IStreamServerEndpoint:
     """An endpoint that speaks TLS over the connections of ``wrappedEndpoint``, on any reactor."""
     from ropewalk._rustls import ServerEndpoint
 
