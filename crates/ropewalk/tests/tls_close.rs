@@ -9,6 +9,7 @@ mod tls_support;
 
 use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ropewalk::tls::rustls::version::TLS12;
@@ -21,6 +22,7 @@ over_every_poller! {
     a_close_is_done_when_the_peer_ends_without_a_close_notify,
     a_close_is_done_when_the_peer_resets_after_it,
     a_close_waits_no_longer_than_its_time_limit,
+    a_close_that_cannot_be_sent_waits_no_longer_than_its_time_limit,
     a_close_discards_what_the_peer_still_sends,
     a_close_before_the_handshake_with_nothing_queued_aborts,
     a_close_before_the_handshake_sends_what_is_queued_after_it,
@@ -101,6 +103,34 @@ fn a_close_waits_no_longer_than_its_time_limit(reactor: &Reactor) {
     assert!(log.reason().is_clean(), "{}", log.reason());
     assert!(peer.end(reactor));
     assert_eq!(reactor.delayed_call_count(), 0);
+}
+
+fn a_close_that_cannot_be_sent_waits_no_longer_than_its_time_limit(reactor: &Reactor) {
+    let (ours, theirs) = (Log::new(), Log::new());
+    let tls = server_builder()
+        .close_timeout(Duration::from_millis(20))
+        .build()
+        .unwrap();
+    // Of UNIX sockets it is certain when the system takes no more.
+    let (near, far) = UnixStream::pair().unwrap();
+    let protocol = tls.protocol(Recorder::new(&ours));
+    let transport = reactor.adopt_stream(near, protocol).unwrap();
+    let protocol = client().protocol("localhost", Recorder::new(&theirs));
+    reactor.adopt_stream(far, protocol.unwrap()).unwrap();
+    until(reactor, "the handshakes", || {
+        ours.has("handshake") && theirs.has("handshake")
+    });
+    theirs.transport().pause_producing();
+    while transport.buffered_len() == 0 {
+        transport.write_bytes(vec![0; 50_000]);
+        settle(reactor);
+    }
+    transport.lose_connection();
+    until(reactor, "the end", || ours.is_lost());
+    assert_eq!(lost_kind(&ours.reason()), ErrorKind::TimedOut);
+    theirs.transport().resume_producing();
+    until(reactor, "the other end", || theirs.is_lost());
+    assert!(!theirs.reason().is_clean(), "the data was cut");
 }
 
 fn a_close_discards_what_the_peer_still_sends(reactor: &Reactor) {

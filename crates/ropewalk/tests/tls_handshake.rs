@@ -13,9 +13,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropewalk::proto::tls::CertificateProblem;
 use ropewalk::tls::rustls::AlertDescription;
-use ropewalk::tls::{ClientCertificates, TlsClient, TlsError, TlsServer, Version};
+use ropewalk::tls::{
+    CertificateProblem, ClientCertificates, TlsClient, TlsError, TlsServer, Version,
+};
 use ropewalk::{Disconnect, Reactor};
 use tcp_support::{Log, Recorder, over_every_poller, settle, until};
 use tls_support::{

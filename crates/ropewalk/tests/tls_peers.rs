@@ -13,8 +13,9 @@ mod unix_support;
 use std::process::Command;
 
 use openssl::Files;
-use ropewalk::proto::tls::CertificateProblem;
-use ropewalk::tls::{ClientCertificates, TlsClient, TlsError, TlsInfo, TlsServer};
+use ropewalk::tls::{
+    CertificateProblem, ClientCertificates, TlsClient, TlsError, TlsInfo, TlsServer,
+};
 use ropewalk::{Disconnect, ListeningPort, Protocol, Reactor, Transport};
 use tcp_support::{Log, Recorder, over_every_poller, until};
 use tls_support::{client, client_builder, issue, roots, server, server_builder, stranger};

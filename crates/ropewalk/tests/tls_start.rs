@@ -11,10 +11,11 @@ mod unix_support;
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
+use ropewalk::os::socket::unix::send_with_descriptors;
 use ropewalk::tls::{Fault, TlsClient};
 use ropewalk::{Disconnect, Error, Misuse, Protocol, Reactor, Transport};
 use tcp_support::{Log, Recorder, over_every_poller, receive_exactly, serve, settle, until};
@@ -35,6 +36,7 @@ over_every_poller! {
     a_name_that_is_none_is_refused,
     unix_streams_speak_tls,
     descriptors_do_not_pass_a_layer,
+    descriptors_that_come_beside_tls_are_not_delivered,
     adopted_streams_speak_tls,
     adopted_listeners_speak_tls,
     a_connector_may_be_the_server,
@@ -312,6 +314,28 @@ fn descriptors_do_not_pass_a_layer(reactor: &Reactor) {
     far.read_exact(&mut clear).unwrap();
     assert_eq!(&clear, b"clear");
     transport.abort_connection();
+}
+
+fn descriptors_that_come_beside_tls_are_not_delivered(reactor: &Reactor) {
+    struct Refuses;
+    impl Protocol for Refuses {
+        fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+        fn descriptor_received(&mut self, _: &Transport, _: OwnedFd) {
+            panic!("nobody has vouched for it");
+        }
+    }
+    let (near, far) = UnixStream::pair().unwrap();
+    let transport = reactor
+        .adopt_stream(near, server().protocol(Refuses))
+        .unwrap();
+    let (passed, mut other) = UnixStream::pair().unwrap();
+    send_with_descriptors(far.as_fd(), b"\x16", &[passed.as_fd()]).unwrap();
+    drop(passed);
+    settle(reactor);
+    assert!(transport.is_connected());
+    // Closed wherever it went.
+    other.set_read_timeout(Some(tcp_support::LIMIT)).unwrap();
+    assert_eq!(other.read(&mut [0]).unwrap(), 0);
 }
 
 fn adopted_streams_speak_tls(reactor: &Reactor) {

@@ -101,7 +101,7 @@ pub use error::{ConfigError, Fault};
 pub use identity::{Identities, Identity};
 pub use info::TlsInfo;
 pub use roots::Roots;
-pub use ropewalk_proto::tls::TlsError;
+pub use ropewalk_proto::tls::{CertificateProblem, TlsError};
 /// The implementation of the protocol, in the version that this crate's types take.
 pub use rustls;
 pub use secured::{Secured, TlsFactory};
