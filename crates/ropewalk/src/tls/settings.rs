@@ -104,8 +104,9 @@ macro_rules! common_settings {
             self
         }
 
-        /// How long a connection that this side has closed waits for the peer to close as well. 10
-        /// seconds unless told.
+        /// How long a connection that this side has closed waits for the peer to close as well, from
+        /// the flush on that ends with close_notify. 10 seconds unless told. What is queued before
+        /// that waits for the peer as without TLS.
         pub fn close_timeout(mut self, timeout: Duration) -> Self {
             self.settings.limits.close = timeout;
             self
