@@ -493,3 +493,33 @@ fn call_from_thread_stops_on_sigterm_while_its_thread_waits() {
     assert_eq!(read_line(&mut BufReader::new(server.connect())), "welcome");
     server.terminate();
 }
+
+#[test]
+fn run_command_feeds_a_program_and_ends_as_it_does() {
+    let run = |arguments: &[&str], input: &[u8]| {
+        let mut child = Command::new(example("run_command"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let sorted = run(&["sort", "-r"], b"hemp\nrope\n");
+    assert_eq!(
+        (sorted.status.code(), &sorted.stdout[..]),
+        (Some(0), &b"rope\nhemp\n"[..])
+    );
+    let failed = run(&["sh", "-c", "echo no >&2; exit 3"], b"");
+    assert_eq!(
+        (failed.status.code(), &failed.stderr[..]),
+        (Some(3), &b"no\n"[..])
+    );
+    let killed = run(&["sh", "-c", "kill -TERM $$"], b"");
+    assert_eq!(killed.status.code(), Some(128 + 15));
+    let nowhere = run(&["/no/such/program"], b"");
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("/no/such/program"));
+}

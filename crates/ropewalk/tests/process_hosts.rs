@@ -1,0 +1,223 @@
+//! Child processes that outlive their reactor, and hosts that make it hard.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[macro_use]
+mod variant;
+mod process_support;
+
+use std::cell::RefCell;
+use std::fs;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use process_support::{Heard, Recorder, alone, finish, shell, spawn, ways};
+use ropewalk::process::{Command, Ended, Process, ProcessProtocol, Step};
+use ropewalk::{Error, Reactor, Signal};
+use ropewalk_testkit::assert_no_children;
+use variant::Variant;
+
+on_every_variant!(crate::with_every_way:
+    a_dropped_reactor_waits_for_nobody_and_leaves_no_zombie,
+    what_a_protocol_holds_goes_with_the_reactor,
+    a_handle_outlives_its_reactor,
+);
+
+fn with_every_way(variant: Variant, case: fn(Reactor)) {
+    for notice in ways(variant) {
+        let builder = variant.builder().signals(false).exit_notice(notice);
+        alone(|| case(variant.prepare(builder)));
+    }
+}
+
+fn a_dropped_reactor_waits_for_nobody_and_leaves_no_zombie(reactor: Reactor) {
+    let heard = spawn(
+        &reactor,
+        &shell("trap '' HUP; read line; sleep 0.05; exit 1"),
+    );
+    let pid = heard.process().pid().unwrap();
+    let before = Instant::now();
+    drop(heard);
+    drop(reactor);
+    assert!(before.elapsed() < Duration::from_secs(5));
+    // Its input has ended; when it has done so too, whoever makes the next child waits for it.
+    let stat = format!("/proc/{pid}/stat");
+    while !fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        std::thread::yield_now();
+    }
+    drop(Variant::ANY.reactor());
+    assert!(!fs::exists(&stat).unwrap());
+    assert_no_children();
+}
+
+/// Holds what it is given, and its own handle.
+struct Holding {
+    _held: Rc<()>,
+    process: Option<Process>,
+}
+
+impl ProcessProtocol for Holding {
+    fn connection_made(&mut self, process: &Process) {
+        self.process = Some(process.clone());
+    }
+
+    fn data_received(&mut self, _: &Process, _: i32, _: &[u8]) {}
+}
+
+fn what_a_protocol_holds_goes_with_the_reactor(reactor: Reactor) {
+    let held = Rc::new(());
+    let mut children = Vec::new();
+    for command in [
+        shell("read line"),
+        shell("sleep 0.01")
+            .without_fd(0)
+            .without_fd(1)
+            .without_fd(2),
+    ] {
+        let protocol = Holding {
+            _held: Rc::clone(&held),
+            process: None,
+        };
+        children.push(
+            reactor
+                .spawn_process(&command, protocol)
+                .unwrap()
+                .pid()
+                .unwrap(),
+        );
+    }
+    drop(reactor);
+    assert_eq!(Rc::strong_count(&held), 1);
+    wait_for_abandoned(&children);
+}
+
+fn a_handle_outlives_its_reactor(reactor: Reactor) {
+    let heard = spawn(&reactor, &Command::new("cat"));
+    let process = heard.process();
+    let pid = process.pid().unwrap();
+    drop(reactor);
+    process.write(0, b"nobody sends this");
+    process.close(0);
+    process.lose_connection();
+    process.pause_producing();
+    process.unregister_producer(0);
+    process.signal(Signal::KILL).unwrap();
+    assert_eq!(heard.take(), ["made"]);
+    drop((heard, process));
+    wait_for_abandoned(&[pid]);
+}
+
+fn wait_for_abandoned(pids: &[i32]) {
+    let deadline = Instant::now() + process_support::LIMIT;
+    while pids
+        .iter()
+        .any(|pid| fs::exists(format!("/proc/{pid}")).unwrap())
+    {
+        assert!(Instant::now() < deadline, "a zombie is left");
+        drop(Variant::ANY.reactor());
+    }
+}
+
+/// Children under a host that ignores SIGCHLD, which an ignoring parent hands down.
+#[test]
+fn a_host_may_ignore_sigchld() {
+    let program = std::env::current_exe().unwrap();
+    let script = format!(
+        "trap '' CHLD; exec {} --exact --ignored --nocapture child_of_an_ignoring_host",
+        program.display()
+    );
+    let output = std::process::Command::new("/bin/bash")
+        .args(["-c", &script])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{output:?}"
+    );
+}
+
+#[test]
+#[ignore = "run in a process of its own by another test"]
+fn child_of_an_ignoring_host() {
+    for notice in ways(Variant::ANY) {
+        let builder = Variant::ANY.builder().signals(false).exit_notice(notice);
+        let reactor = Variant::ANY.prepare(builder);
+        let seen = RefCell::new(Vec::new());
+        for code in [0, 3, 200] {
+            let heard = finish(&reactor, &shell(&format!("echo rope; exit {code}")));
+            assert_eq!(heard.text(1), "rope\n");
+            let ended = heard.ended.get().unwrap();
+            assert!(matches!(ended, Ended::Unknown) || ended == Ended::Exited(code));
+            seen.borrow_mut().push(ended);
+        }
+        println!("{notice:?}: {:?}", seen.take());
+    }
+    assert_no_children();
+}
+
+#[test]
+fn a_full_table_refuses_a_child_and_costs_nothing() {
+    let program = std::env::current_exe().unwrap();
+    let test = "child_with_a_full_table";
+    let arguments = ["--exact", "--ignored", "--nocapture", test];
+    let output = std::process::Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{output:?}"
+    );
+}
+
+#[test]
+#[ignore = "run in a process of its own by another test"]
+fn child_with_a_full_table() {
+    for notice in ways(Variant::ANY) {
+        let builder = Variant::ANY.builder().signals(false).exit_notice(notice);
+        let reactor = Variant::ANY.prepare(builder);
+        let living = spawn(&reactor, &Command::new("cat"));
+        let mut refusals = 0;
+        let mut hoard = fill();
+        // Each time with room for one descriptor more, until there is enough.
+        let heard = loop {
+            let heard = Rc::<Heard>::default();
+            match reactor.spawn_process(&Command::new("cat"), Recorder(Rc::clone(&heard))) {
+                Ok(_) => break heard,
+                Err(Error::Spawn { step, source, .. }) => {
+                    assert!(
+                        matches!(step, Step::Pipe | Step::Watch | Step::Fork),
+                        "{step}"
+                    );
+                    let full = rustix::io::Errno::MFILE.raw_os_error();
+                    assert_eq!(source.raw_os_error(), Some(full));
+                    assert_eq!(Rc::strong_count(&heard), 1);
+                }
+                Err(other) => panic!("{other}"),
+            }
+            refusals += 1;
+            hoard.pop().expect("room for a child");
+        };
+        assert!(refusals >= 6, "{refusals}: pipes have two ends");
+        // Those that run end while the table is full.
+        while let Ok(one) = fs::File::open("/dev/null") {
+            hoard.push(one);
+        }
+        living.process().close(0);
+        heard.process().close(0);
+        assert!(living.wait(&reactor).is_success() && heard.wait(&reactor).is_success());
+    }
+    assert_no_children();
+}
+
+/// Lowers the limit of open descriptors, and uses up what is left.
+fn fill() -> Vec<fs::File> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = Rlimit {
+        current: Some(128),
+        ..getrlimit(Resource::Nofile)
+    };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect()
+}
