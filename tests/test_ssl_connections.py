@@ -200,6 +200,7 @@ def test_what_is_no_tls_is_told(part: str, kinds: list[list[str]], reactor_name:
 
 
 def test_data_runs_no_python_of_the_layer(reactor_name: str) -> None:
-    found = run_scenario("ssl_native", reactor_name)["events"]
-    facts = facts_of(found)
-    assert facts == {"calls": [[]], "deliveries": [True, 100], "counts": [True]}
+    events = events_of("ssl_native", reactor_name, "")
+    facts = [event for event in events if event[1] not in CALLBACKS]
+    each = [["calls", []], ["deliveries", True, 100], ["counts", True]]
+    assert facts == each + each

@@ -6,6 +6,7 @@ per batch of data is native (:class:`ropewalk._ropewalk.TLSLayer`).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -94,8 +95,12 @@ class TLSProtocol(_ropewalk.TLSLayer, ProtocolWrapper):
         Protocol.makeConnection(self, transport)
         self.factory.registerProtocol(self)
         stream = _streamBelow(self)
-        if stream is not None:
-            self._lieOn(stream)
+        if stream is not None and _isUnchanged(self):
+            around: Any = stream.protocol
+            if around is self:
+                self._lieOn(stream, None)
+            elif _passesOn(around) and around._wrappedProtocol is self:
+                self._lieOn(stream, around)
         if options.handshakeTimeout is not None:
             self._limit(options.handshakeTimeout, self._handshakeTimedOut)
         if self._connectWrapped:
@@ -249,17 +254,26 @@ class TLSProtocol(_ropewalk.TLSLayer, ProtocolWrapper):
 
 
 def _streamBelow(layer: TLSProtocol) -> _ropewalk.Stream | None:
-    """The native stream right below a layer, if nobody has put methods of their own in between."""
+    """The native stream that takes what the layer writes, if nobody has put a method in between."""
     below: Any = layer.transport
     if type(below) is _Below:
-        stream = below._connection
-    elif isinstance(below, _ropewalk.Stream) and not below.TLS and "write" not in vars(below):
-        stream = below if type(below).write is _ropewalk.Stream.write else None
-    else:
+        return below._connection
+    if not isinstance(below, _ropewalk.Stream) or below.TLS or "write" in vars(below):
         return None
-    if stream is None or stream.protocol is not layer or "dataReceived" in vars(layer):
-        return None
-    return stream if type(layer).dataReceived is _ropewalk.TLSLayer.dataReceived else None
+    return below if type(below).write is _ropewalk.Stream.write else None
+
+
+def _isUnchanged(layer: TLSProtocol) -> bool:
+    """Whether what the layer receives goes to its own method."""
+    own = type(layer).dataReceived is _ropewalk.TLSLayer.dataReceived
+    return own and "dataReceived" not in vars(layer)
+
+
+def _passesOn(protocol: object) -> bool:
+    """Whether it is what a client endpoint puts around every protocol."""
+    # Whoever has not imported it yet has none.
+    endpoints = sys.modules.get("twisted.internet.endpoints")
+    return endpoints is not None and type(protocol) is endpoints._WrappingProtocol
 
 
 class TLSFactory(WrappingFactory):

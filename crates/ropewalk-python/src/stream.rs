@@ -404,8 +404,9 @@ impl Stream {
         if let Some(records) = state.tls.records.take() {
             Records::release(records.bind(py))?;
         }
-        let layer = state.tls.layer.take();
-        drop(layer);
+        if let Some(layer) = state.tls.layer.take() {
+            layer.get().release(py);
+        }
         outcome.map(drop)
     }
 }

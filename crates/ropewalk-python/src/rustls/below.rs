@@ -16,14 +16,16 @@ use crate::twisted;
 #[pymethods]
 impl Layer {
     /// Takes its ciphertext from `stream`, and gives it there, without Python. Whoever calls this has
-    /// seen that nobody put methods of their own in between.
+    /// seen that nobody put methods of their own in between. `around` is the stream's protocol if it
+    /// is not the layer, and passes on what it receives.
     #[pyo3(name = "_lieOn")]
-    fn lie_on(slf: &Bound<'_, Self>, stream: &Bound<'_, Stream>) {
+    fn lie_on(slf: &Bound<'_, Self>, stream: &Bound<'_, Stream>, around: Option<Py<PyAny>>) {
         let py = slf.py();
-        let below = &slf.get().state.get(py).stream;
+        let state = slf.get().state.get(py);
         let layer = &stream.get().state(py).tls.layer;
         let old = (
-            below.replace(Some(stream.clone().unbind())),
+            state.stream.replace(Some(stream.clone().unbind())),
+            state.around.replace(around),
             layer.replace(Some(slf.clone().unbind())),
         );
         drop(old);
@@ -39,9 +41,19 @@ impl Layer {
     /// Whether the stream's protocol is still this layer, and no other that was put in its place.
     pub(crate) fn is_protocol_of(slf: &Bound<'_, Self>, stream: &StreamState) -> bool {
         let protocol = stream.protocol.borrow();
-        protocol
-            .as_ref()
-            .is_some_and(|protocol| protocol.as_ptr() == slf.as_ptr())
+        let Some(protocol) = protocol.as_ref() else {
+            return false;
+        };
+        let around = slf.get().state.get(slf.py()).around.borrow();
+        let known = around.as_ref().map_or(slf.as_ptr(), Py::as_ptr);
+        protocol.as_ptr() == known
+    }
+
+    /// The connection is lost: lets go of it.
+    pub(crate) fn release(&self, py: Python<'_>) {
+        let state = self.state.get(py);
+        let released = (state.stream.take(), state.around.take());
+        drop(released);
     }
 
     /// One read of `stream`, decrypted in place.

@@ -40,6 +40,8 @@ struct State {
     wrapped: RefCell<Option<Py<PyAny>>>,
     /// The native stream that the layer lies on, if it is one.
     stream: RefCell<Option<Py<Stream>>>,
+    /// The stream's protocol, if that only passes on to this one what it receives.
+    around: RefCell<Option<Py<PyAny>>>,
     /// What stands in for the program's producer, as the transport knows it.
     producer: RefCell<Option<Py<PyAny>>>,
     flags: Flags,
@@ -73,6 +75,7 @@ impl Layer {
                 wrapped: RefCell::default(),
                 producer: RefCell::default(),
                 stream: RefCell::default(),
+                around: RefCell::default(),
                 flags: Flags::default(),
             }),
         }
@@ -98,7 +101,13 @@ impl Layer {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: this is `__traverse__`.
         let state = unsafe { self.state.get_in_traverse() };
-        for slot in [&state.transport, &state.wrapped, &state.producer] {
+        let slots = [
+            &state.transport,
+            &state.wrapped,
+            &state.producer,
+            &state.around,
+        ];
+        for slot in slots {
             if let Ok(value) = slot.try_borrow() {
                 visit.call(value.as_ref())?;
             }
@@ -116,6 +125,7 @@ impl Layer {
             state.wrapped.take(),
             state.producer.take(),
             state.stream.take(),
+            state.around.take(),
         );
         drop(released);
     }
