@@ -134,7 +134,8 @@ impl Transport {
     ///
     /// A pull producer, or a push producer that is paused, is waited for until it is unregistered.
     /// The protocol hears [`Disconnect::Done`](crate::Disconnect::Done) in a later step; only when
-    /// the write side is closed already, right after the current callback.
+    /// the write side is closed already, right after the current callback. Over TLS the peer has its
+    /// say too: module `tls` tells.
     pub fn lose_connection(&self) {
         self.stream.lose();
     }
