@@ -204,3 +204,15 @@ def test_data_runs_no_python_of_the_layer(reactor_name: str) -> None:
     facts = [event for event in events if event[1] not in CALLBACKS]
     each = [["calls", []], ["deliveries", True, 100], ["counts", True]]
     assert facts == each + each
+
+
+@pytest.mark.parametrize("reactor", ["ropewalk", "ropewalk-asyncio", "epoll", "asyncio"])
+def test_any_reactor_transport_and_peer_will_do(reactor: str) -> None:
+    found = run_scenario("ssl_elsewhere", reactor)
+    assert found["sockets_left"] == 0
+    events = found["events"]
+    facts = facts_of(events)
+    names = ["rustls with itself", "a rustls server", "a rustls client", "TLS in TLS"]
+    assert facts == {name: [True] for name in names}
+    reasons = {event[3][0] for event in events if event[1] == "connectionLost"}
+    assert reasons == {CLEAN[0]}

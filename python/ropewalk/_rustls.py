@@ -148,7 +148,12 @@ class TLSProtocol(_ropewalk.TLSLayer, ProtocolWrapper):
         self._aborted = self._deaf = self.disconnecting = True
         self._stopTimer()
         self._dropPending()
-        self.transport.abortConnection()
+        self._abortTransport()
+
+    def _abortTransport(self) -> None:
+        # Only those of TCP and UNIX streams are known to have it.
+        abort = getattr(self.transport, "abortConnection", None)
+        (abort or self.transport.loseConnection)()
 
     def failVerification(self, reason: Failure) -> None:
         """Abort the connection, with ``reason`` for the wrapped protocol's ``connectionLost``."""
@@ -172,7 +177,7 @@ class TLSProtocol(_ropewalk.TLSLayer, ProtocolWrapper):
         self._timer = None
         if getattr(self.transport, "_tempDataLen", 0):
             # Not even what was written has been taken.
-            self.transport.abortConnection()
+            self._abortTransport()
         else:
             self._end(None)
 
@@ -191,7 +196,7 @@ class TLSProtocol(_ropewalk.TLSLayer, ProtocolWrapper):
         self._lost = True
         self._dropPending()
         self._flush()
-        self._limit(self.factory.options.closeTimeout, self.transport.abortConnection)
+        self._limit(self.factory.options.closeTimeout, self._abortTransport)
         # Never calls connectionLost itself.
         self.transport.loseConnection()
 

@@ -31,6 +31,9 @@ impl Layer {
         let _: Flow = pending.push(Chunk::new(data));
         let full = pending.len() > GATHER_LIMIT;
         drop(pending);
+        if state.flags.flush_scheduled.get() && !full {
+            return Ok(());
+        }
         if this.is_handshaking(py) {
             return this.pause_producer(py);
         }
