@@ -40,9 +40,10 @@ pub(crate) fn watch(signal: c_int) -> io::Result<()> {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     };
     watchers.fetch_add(1, Ordering::AcqRel);
-    arm(signal).inspect_err(|_| {
+    let armed = arm(signal).inspect_err(|_| {
         watchers.fetch_sub(1, Ordering::AcqRel);
-    })
+    });
+    armed.map(drop)
 }
 
 /// Counts one watcher less, after its handler is gone.
@@ -52,21 +53,25 @@ pub(crate) fn unwatch(signal: c_int) {
     }
 }
 
+/// Whether somebody watches the signal, so that its default action does not happen.
+pub(crate) fn is_watched(signal: c_int) -> bool {
+    watchers_of(signal).is_none_or(|count| count.load(Ordering::Acquire) > 0)
+}
+
 fn watchers_of(signal: c_int) -> Option<&'static AtomicUsize> {
     WATCHERS.get(usize::try_from(signal).ok()?)
 }
 
 /// Sees to it, once per signal, that one which nobody watches has its default action, if that is
-/// what it had in this process before.
-fn arm(signal: c_int) -> io::Result<()> {
+/// what it had in this process before. Answers whether it was.
+pub(crate) fn arm(signal: c_int) -> io::Result<bool> {
     let mut armed = ARMED.lock().unwrap_or_else(PoisonError::into_inner);
     let armed = &mut armed[signal as usize];
     if *armed || HARMLESS.contains(&signal) || !has_default_action(signal)? {
-        return Ok(());
+        return Ok(*armed);
     }
     let act_by_default = move || {
-        let watched = watchers_of(signal).is_none_or(|count| count.load(Ordering::Acquire) > 0);
-        if !watched {
+        if !is_watched(signal) {
             // SAFETY: both calls are async-signal-safe. The signal is blocked while its handler
             // runs, and has its default action as soon as the handler returns.
             unsafe {
@@ -78,7 +83,7 @@ fn arm(signal: c_int) -> io::Result<()> {
     // SAFETY: the action reads an atomic and calls what is async-signal-safe, nothing else.
     unsafe { signal_hook_registry::register(signal, act_by_default)? };
     *armed = true;
-    Ok(())
+    Ok(true)
 }
 
 /// Whether the signal has its default action now, in this process.

@@ -5,7 +5,9 @@ use std::os::fd::BorrowedFd;
 use std::{mem, ptr};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::{read as read_once, retry_on_intr, writev};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::default_action;
 
@@ -29,6 +31,63 @@ pub fn write_vectored(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<
     let deadly = default_action::has_default_action(libc::SIGPIPE)?;
     let _held = deadly.then(HeldSignal::sigpipe);
     Ok(retry_on_intr(|| writev(fd, slices))?)
+}
+
+/// Reads what is there, without waiting, whether or not the descriptor does that. For one that is
+/// shared with other processes, whose flags are not ours to change.
+///
+/// A socket is told not to wait. Anything else is read once it says that it is ready: if another
+/// process takes the data in between, the call waits for more.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_shared(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    if is_socket(fd) {
+        let received = retry_on_intr(|| recv(fd, &mut *buffer, RecvFlags::DONTWAIT));
+        return Ok(received?.0);
+    }
+    wait_for_nothing(fd, PollFlags::IN)?;
+    read(fd, buffer)
+}
+
+/// Writes the beginning of `bytes`, without waiting, whether or not the descriptor does that: to a
+/// socket what it takes, to anything else that is ready as much as a pipe then takes at once
+/// (`PIPE_BUF`). If another process fills it in between, or a terminal has room for less, the call
+/// waits. As [`write_vectored`], it raises no `SIGPIPE`.
+///
+/// # Errors
+///
+/// As [`write_vectored`].
+pub fn write_shared(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    if is_socket(fd) {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        return Ok(retry_on_intr(|| send(fd, bytes, flags))?);
+    }
+    wait_for_nothing(fd, PollFlags::OUT)?;
+    let some = &bytes[..bytes.len().min(libc::PIPE_BUF)];
+    write_vectored(fd, &[IoSlice::new(some)])
+}
+
+/// Whether it is an end of a pipe that can only be written to. Such a one becomes readable when
+/// nobody reads it any more.
+pub fn is_write_end(fd: BorrowedFd<'_>) -> bool {
+    let kind = fstat(fd).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    let access = fcntl_getfl(fd).map(|flags| flags & OFlags::ACCMODE);
+    kind == Ok(FileType::Fifo) && access == Ok(OFlags::WRONLY)
+}
+
+fn is_socket(fd: BorrowedFd<'_>) -> bool {
+    fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
+}
+
+fn wait_for_nothing(fd: BorrowedFd<'_>, wanted: PollFlags) -> io::Result<()> {
+    let now = Timespec::default();
+    let mut entry = [PollFd::from_borrowed_fd(fd, wanted)];
+    match retry_on_intr(|| poll(&mut entry, Some(&now)))? {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the other end is closed: nothing will be read from a pipe any more, or nothing is left in

@@ -38,6 +38,7 @@
 //!   among them.
 //! - [`DatagramProtocol`] handles the datagrams of a UDP or UNIX socket ([`Reactor::listen_udp`],
 //!   [`Reactor::listen_unix_datagram`]), and a [`DatagramTransport`] sends them.
+//! - [`Reactor::stdio`] serves standard input and output, whatever they are.
 //! - [`Reactor::spawn_process`] starts child processes, with pipes or in a terminal: module
 //!   [`process`]. [`Reactor::on_signal`] hears of signals.
 //! - [`Deferred`] is a result that comes later: awaitable, and with callbacks.
@@ -86,8 +87,8 @@ pub use ropewalk_os::{PollerKind, Signal};
 pub use transport::{
     Address, AddressFault, ConnectOptions, Connector, ConnectorState, DatagramProtocol,
     DatagramTransport, Descriptor, Factory, Interface, ListenOptions, ListeningPort, NetAddr,
-    PeerCredentials, Producer, ProducerKind, Protocol, SendError, Transport, UdpOptions, UnixAddr,
-    UnixConnectOptions, UnixDatagramOptions, UnixListenOptions,
+    PeerCredentials, Producer, ProducerKind, Protocol, SendError, StandardIo, StandardIoProtocol,
+    Transport, UdpOptions, UnixAddr, UnixConnectOptions, UnixDatagramOptions, UnixListenOptions,
 };
 
 /// The kernel seam: pollers, registry, waker, sockets, signals. For embedders of [`engine`].

@@ -1,5 +1,5 @@
-//! Connections, ports, connectors and datagrams over internet and UNIX sockets, child processes, and
-//! foreign descriptors.
+//! Connections, ports, connectors and datagrams over internet and UNIX sockets, child processes,
+//! standard input and output, and foreign descriptors.
 //!
 //! A transport is a [`Source`](crate::reactor::core::Source) of the engine on one side and calls a
 //! [`Protocol`] on the other. The rules that hold for all of them:
@@ -30,6 +30,7 @@ mod pipe;
 mod process;
 mod producer;
 mod protocol;
+mod stdio;
 mod stream;
 mod unix;
 
@@ -57,6 +58,7 @@ pub use options::{ConnectOptions, ListenOptions};
 pub use process::{Command, Process, ProcessProtocol};
 pub use producer::{Producer, ProducerKind};
 pub use protocol::Protocol;
+pub use stdio::{StandardIo, StandardIoProtocol};
 pub use unix::{UnixAddr, UnixConnectOptions, UnixListenOptions};
 
 /// What the transports of one reactor share.

@@ -8,11 +8,11 @@ mod transfer;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use ropewalk_os::{Interest, Readiness, SourceFd, Token};
+use ropewalk_os::{Interest, Readiness, SourceFd, Token, pipe as os};
 use ropewalk_proto::{Action, Flow, StreamState, WriteQueue};
 
 use super::{Producer, ProducerKind};
@@ -38,6 +38,10 @@ pub(crate) struct Pipe<C: 'static> {
     /// What the program calls it.
     number: i32,
     ways: Ways,
+    /// Other processes have it too: its flags are not ours to change, and it may block.
+    shared: bool,
+    /// Whether its becoming readable tells that nobody reads it any more.
+    tells_end: Cell<bool>,
     /// Where in the engine it is; empty once it has ended.
     token: Cell<Option<Token>>,
     state: Cell<StreamState>,
@@ -60,6 +64,8 @@ impl<C: 'static> Pipe<C> {
         Self {
             number,
             ways,
+            shared: false,
+            tells_end: Cell::new(ways == Ways::Out),
             token: Cell::new(None),
             state: Cell::new(StreamState::new()),
             queue: RefCell::default(),
@@ -72,8 +78,19 @@ impl<C: 'static> Pipe<C> {
         }
     }
 
+    /// One that other processes have too.
+    pub(crate) fn shared(ways: Ways) -> Self {
+        Self {
+            shared: true,
+            ..Self::new(if ways == Ways::In { 0 } else { 1 }, ways)
+        }
+    }
+
     /// Begins to serve `fd`, on behalf of `owner`.
     pub(crate) fn open(&self, core: &Core, fd: SourceFd, owner: Rc<dyn Source>) {
+        if self.shared {
+            self.tells_end.set(os::is_write_end(fd.as_fd()));
+        }
         self.token.set(Some(core.engine.insert(fd, owner)));
         self.update_interest(core);
     }
@@ -182,7 +199,7 @@ impl<C: 'static> Pipe<C> {
         let reads = match self.ways {
             // Readable is what a pipe becomes that nobody reads any more, by the pollers that
             // tell nothing else.
-            Ways::Out => state.sends(),
+            Ways::Out => state.sends() && self.tells_end.get(),
             Ways::In | Ways::Both => state.reads() && !self.read_deferred.get(),
         };
         let writes = state.sends() && self.blocked.get();

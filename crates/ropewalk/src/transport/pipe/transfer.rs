@@ -66,6 +66,7 @@ impl<C: 'static> Pipe<C> {
             return Input::Nothing;
         }
         let read = match self.ways {
+            _ if self.shared => self.with_fd(core, |fd| pipe::read_shared(fd, buffer)),
             Ways::Both => self.with_fd(core, |fd| process::read_master(fd, buffer)),
             Ways::In | Ways::Out => self.with_fd(core, |fd| pipe::read(fd, buffer)),
         };
@@ -122,7 +123,13 @@ impl<C: 'static> Pipe<C> {
     fn send(&self, core: &Core) -> io::Result<()> {
         let mut queue = self.queue.borrow_mut();
         let mut released = Vec::new();
-        let sent = send_queued(core, self.token.get(), &mut queue, &mut released);
+        let sent = send_queued(
+            core,
+            self.token.get(),
+            self.shared,
+            &mut queue,
+            &mut released,
+        );
         let blocked = !queue.is_empty();
         // Chunks may belong to the program: they are dropped when nothing is borrowed.
         drop(queue);
@@ -138,13 +145,15 @@ impl<C: 'static> Pipe<C> {
 fn send_queued(
     core: &Core,
     token: Option<Token>,
+    shared: bool,
     queue: &mut WriteQueue<Bytes>,
     released: &mut Vec<Bytes>,
 ) -> io::Result<()> {
     let (Some(token), false) = (token, queue.is_empty()) else {
         return Ok(());
     };
-    match core.engine.with_fd(token, |fd| send_once(fd, queue)) {
+    let send = if shared { send_shared } else { send_once };
+    match core.engine.with_fd(token, |fd| send(fd, queue)) {
         Some(Ok(sent)) => queue.advance(sent, &mut |chunk| released.push(chunk)),
         Some(Err(error)) if !would_block(&error) => return Err(error),
         _ => {}
@@ -156,4 +165,22 @@ fn send_once(fd: BorrowedFd<'_>, queue: &WriteQueue<Bytes>) -> io::Result<usize>
     let mut slices = [IoSlice::new(&[]); GATHER];
     let count = queue.fill_slices(&mut slices, SEND_LIMIT);
     pipe::write_vectored(fd, &slices[..count])
+}
+
+/// Sends while there is room: each write is a small one.
+fn send_shared(fd: BorrowedFd<'_>, queue: &WriteQueue<Bytes>) -> io::Result<usize> {
+    let mut sent = 0;
+    for mut slice in queue.slices() {
+        while !slice.is_empty() && sent < SEND_LIMIT {
+            match pipe::write_shared(fd, slice) {
+                Ok(count) => {
+                    sent += count;
+                    slice = &slice[count..];
+                }
+                Err(_) if sent > 0 => return Ok(sent),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(sent)
 }

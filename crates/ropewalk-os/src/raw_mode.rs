@@ -1,0 +1,112 @@
+//! Terminals in raw mode, and out of it again whatever happens.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::Once;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use crate::default_action;
+
+/// A terminal in raw mode: every key is input at once and as it is, and none is echoed. Dropped, it
+/// puts the terminal back as it was; so does a signal that ends the process by default, `SIGKILL`
+/// and those of crashes but for `SIGABRT` aside.
+///
+/// One at a time of a process is put back by signals: the last.
+#[derive(Debug)]
+pub struct RawMode {
+    terminal: OwnedFd,
+    before: Termios,
+}
+
+/// What a signal handler puts back.
+struct Saved {
+    terminal: RawFd,
+    attributes: libc::termios,
+}
+
+static SAVED: AtomicPtr<Saved> = AtomicPtr::new(ptr::null_mut());
+
+/// Those that end a process by default and can be handled.
+const ENDING: [libc::c_int; 5] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGABRT,
+    libc::SIGTERM,
+];
+
+impl RawMode {
+    /// Puts `terminal` in raw mode, by a duplicate of its descriptor.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTTY`: it is no terminal; `EMFILE`.
+    pub fn enter(terminal: impl AsFd) -> io::Result<Self> {
+        let terminal = terminal.as_fd().try_clone_to_owned()?;
+        let before = tcgetattr(&terminal)?;
+        let saved = Saved {
+            terminal: terminal.as_raw_fd(),
+            attributes: attributes(terminal.as_raw_fd())?,
+        };
+        restore_at_signals()?;
+        // What was there before is never freed, for a handler may be reading it: some 70 bytes each
+        // time the mode is entered.
+        SAVED.store(Box::into_raw(Box::new(saved)), Ordering::Release);
+        let mode = Self { terminal, before };
+        let mut raw = mode.before.clone();
+        raw.make_raw();
+        tcsetattr(&mode.terminal, OptionalActions::Drain, &raw)?;
+        Ok(mode)
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        SAVED.store(ptr::null_mut(), Ordering::Release);
+        // The terminal may be gone, which is as good.
+        let _: Result<(), _> = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
+}
+
+fn attributes(terminal: RawFd) -> io::Result<libc::termios> {
+    // SAFETY: all zeros is a valid `termios`, which the call writes to.
+    unsafe {
+        let mut attributes = std::mem::zeroed();
+        match libc::tcgetattr(terminal, &raw mut attributes) {
+            0 => Ok(attributes),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// Once in a process, for handlers stay.
+fn restore_at_signals() -> io::Result<()> {
+    static ONCE: Once = Once::new();
+    let mut result = Ok(());
+    ONCE.call_once(|| result = ENDING.into_iter().try_for_each(restore_at));
+    result
+}
+
+fn restore_at(signal: libc::c_int) -> io::Result<()> {
+    if !default_action::arm(signal)? {
+        // It is ignored, or the program's own.
+        return Ok(());
+    }
+    let restore = move || {
+        let saved = SAVED.load(Ordering::Acquire);
+        if !saved.is_null() && !default_action::is_watched(signal) {
+            // SAFETY: it was made by `enter` and is never freed. The call is async-signal-safe.
+            unsafe {
+                let saved = &*saved;
+                libc::tcsetattr(saved.terminal, libc::TCSANOW, &raw const saved.attributes);
+            }
+        }
+    };
+    // SAFETY: the action reads two atomics and what one of them points to, and makes one call that
+    // is async-signal-safe.
+    unsafe { signal_hook_registry::register(signal, restore)? };
+    Ok(())
+}
