@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import error
-from twisted.internet.base import _log
+from twisted.internet._signals import SignalHandling, _MultiSignalHandling
+from twisted.internet.base import ReactorBase, _log
 from twisted.internet.interfaces import (
     IDelayedCall,
     IReactorDaemonize,
@@ -21,7 +22,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import classImplements, implementer
 
-from ropewalk import _ropewalk, _rustls, tcp, udp, unix
+from ropewalk import _ropewalk, _rustls, process, tcp, udp, unix
 from ropewalk._waker import Waker
 
 classImplements(_ropewalk.DelayedCall, IDelayedCall)
@@ -29,10 +30,10 @@ classImplements(_ropewalk.DelayedCall, IDelayedCall)
 
 @implementer(IReactorFDSet, IReactorSSL, IReactorDaemonize)
 class RopewalkReactor(PosixReactorBase):
-    """A Twisted reactor whose loop, timers, thread calls, TCP, UDP and UNIX streams are native.
+    """A Twisted reactor whose loop, timers, thread calls, transports and children are native.
 
-    Triggers, the thread pool, resolvers, signals, processes and TLS by pyOpenSSL are
-    Twisted's own, running on this reactor's descriptor set; TLS by rustls is native.
+    Triggers, the thread pool, resolvers, signals and TLS by pyOpenSSL are Twisted's own, running
+    on this reactor's descriptor set; TLS by rustls is native.
     """
 
     #: The name of the poller; each reactor's module sets it.
@@ -41,6 +42,8 @@ class RopewalkReactor(PosixReactorBase):
     def __init__(self) -> None:
         self._core = self._makeCore()
         self._core.set_reactor(self)
+        # The ids of the children whose end the core hears of by itself.
+        self._watchedChildren: set[int] = set()
         # Not the class of Twisted's that a reactor replaces: it would open a poller of its own.
         PosixReactorBase.__init__(self)
         # A bound native method costs half of a Python method that calls it. What a subclass
@@ -59,6 +62,10 @@ class RopewalkReactor(PosixReactorBase):
 
     def _wakerFactory(self) -> Waker:
         return Waker(self._core)
+
+    def _signalsFactory(self) -> SignalHandling:
+        base = ReactorBase._signalsFactory(self)
+        return _MultiSignalHandling((base, process.ChildSignalHandling(self)))
 
     # The loop
 
@@ -134,6 +141,32 @@ class RopewalkReactor(PosixReactorBase):
     def removeAll(self) -> list[Any]:
         """See twisted.internet.interfaces.IReactorFDSet.removeAll."""
         return self._removeAll(self.getReaders(), self.getWriters())
+
+    # IReactorProcess
+
+    def spawnProcess(
+        self,
+        processProtocol: Any,
+        executable: Any,
+        args: Any = (),
+        env: Any = {},  # noqa: B006 - Twisted's default, which is only read
+        path: Any = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        usePTY: Any = 0,
+        childFDs: Any = None,
+    ) -> Any:
+        """See twisted.internet.interfaces.IReactorProcess.spawnProcess."""
+        child = None
+        if not usePTY or childFDs is None:
+            child = process.spawn(
+                self, processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs
+            )
+        if child is not None:
+            return child
+        return super().spawnProcess(
+            processProtocol, executable, args, env, path, uid, gid, usePTY, childFDs
+        )
 
     # IReactorTCP, IReactorSocket
 

@@ -1,15 +1,17 @@
 """Native parts of ropewalk's Twisted reactors."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from socket import socket as Socket
 from typing import TypedDict, final, type_check_only
 
 from typing_extensions import disjoint_base
 
 __all__ = [
+    "ChildProcess",
     "Core",
     "Datagram",
     "DelayedCall",
+    "Pipe",
     "Stream",
     "TLSClient",
     "TLSIdentity",
@@ -20,8 +22,10 @@ __all__ = [
     "__version__",
     "accept_connections",
     "available_pollers",
+    "can_watch_children",
     "choose_poller",
     "move_tls_records",
+    "spawn_child",
 ]
 
 __version__: str
@@ -389,3 +393,61 @@ class Datagram:
     def stopReading(self) -> None: ...
     def startWriting(self) -> None: ...
     def stopWriting(self) -> None: ...
+
+@final
+class ChildProcess:
+    """A child process whose end a reactor hears of by itself, and the one wait for it."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id. After it was waited for, the number may be somebody else's."""
+    def watch(self, core: Core, transport: object) -> None:
+        """Has the reactor of ``core`` call ``transport._childEnded(status)`` when the child has
+        ended and was waited for, and ``transport._childUnwatched()`` if it cannot watch for it."""
+    def try_wait(self) -> int | None:
+        """Waits for the child if it has ended: its status as waitpid(2) gives it, once, or -1 if
+        nobody can tell it any more. None while it runs, and after that once."""
+    def send_signal(self, signal: int) -> bool:
+        """Sends it a signal; False if it is gone."""
+
+@disjoint_base
+class Pipe:
+    """The native part of our end of a child's pipe, and of a terminal's master."""
+
+    fd: int
+    enableReadHack: bool
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> Pipe: ...
+    @property
+    def dataBuffer(self) -> bytes: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def _tempDataBuffer(self) -> list[bytes]: ...
+    @property
+    def _tempDataLen(self) -> int: ...
+    @staticmethod
+    def logPrefix() -> str:
+        """The prefix of log lines while this pipe's callbacks run."""
+    def write(self, data: bytes) -> None:
+        """ITransport.write."""
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """ITransport.writeSequence."""
+    def doRead(self) -> object: ...
+    def doWrite(self) -> object: ...
+    def startReading(self) -> None: ...
+    def stopReading(self) -> None: ...
+    def startWriting(self) -> None: ...
+    def stopWriting(self) -> None: ...
+
+def can_watch_children() -> bool:
+    """Whether this system tells a loop of the end of each of its children."""
+
+def spawn_child(
+    program: tuple[bytes, list[bytes], list[tuple[bytes, bytes]], bytes, bytes | None],
+    descriptors: Mapping[int, str | int] = ...,
+    terminal: int | None = None,
+) -> tuple[ChildProcess, dict[int, int]]:
+    """Makes a child, and waits until it runs its program, which is: the executable, arguments,
+    environment, search path and directory. Answers our ends of its pipes, too, by the child's
+    numbers. OSError: what that failed with; there is no child then."""

@@ -10,6 +10,7 @@ from twisted.internet import selectreactor
 from twisted.internet.main import installReactor
 from twisted.python import log
 
+from ropewalk import process
 from ropewalk._reactor import RopewalkReactor
 from ropewalk._white_box import IN, OUT
 
@@ -46,6 +47,8 @@ class SelectReactor(RopewalkReactor, selectreactor.SelectReactor):
 
     def _pollThrough(self, timeout: float | None) -> None:
         """Make a turn's wait and dispatch with what stands in the place of ``_select``."""
+        # Nobody there would report what tells of a child's end.
+        process.leaveToSignal(self)
         timeout = self._core.prepare(timeout)
         watched = self._core.watched()
         reads = {found[1] for found in watched if found[2]}

@@ -12,6 +12,8 @@ use ropewalk::os::{PollerKind, Readiness, Token};
 use crate::attached::{attached, detached};
 use crate::core::Core;
 use crate::datagram::Datagram;
+use crate::process::ChildProcess;
+use crate::process_pipe::Pipe;
 use crate::sources::{Foreign, Source};
 use crate::stream::Stream;
 use crate::twisted;
@@ -74,6 +76,9 @@ impl Host for PyHost {
 
     fn ready(&self, engine: &Engine<Self>, _: Token, source: Source, readiness: Readiness) {
         let py = attached();
+        if let Source::Child(child) = &source {
+            return self.child_ended(child.bind(py));
+        }
         if readiness.is_invalid() && engine.poller_kind() == PollerKind::Select {
             return self.preen(&source.object(py));
         }
@@ -100,6 +105,19 @@ impl Host for PyHost {
                     },
                 );
             }
+            Source::Pipe(pipe) => {
+                let pipe = pipe.bind(py);
+                self.in_context(
+                    py,
+                    |below| Pipe::log_context(pipe, below),
+                    || {
+                        let (why, in_read) = Pipe::deliver(pipe, readiness);
+                        self.disconnect(py, pipe.as_any(), why, in_read)
+                    },
+                );
+            }
+            // Dealt with above: it has no methods of a descriptor.
+            Source::Child(_) => {}
             Source::Foreign(foreign) => {
                 let object = foreign.object(py);
                 self.in_context(
@@ -115,13 +133,19 @@ impl Host for PyHost {
     }
 
     fn flush(&self, _: &Engine<Self>, _: Token, source: Source) {
-        if let Source::Stream(stream) = source {
-            Stream::flush(stream.bind(attached()));
+        match source {
+            Source::Stream(stream) => Stream::flush(stream.bind(attached())),
+            Source::Pipe(pipe) => Pipe::flush(pipe.bind(attached())),
+            // Nothing is written by these behind Python's back.
+            Source::Datagram(_) | Source::Child(_) | Source::Foreign(_) => {}
         }
     }
 
     fn register_failed(&self, _: &Engine<Self>, _: Token, source: Source, error: io::Error) {
         let py = attached();
+        if let Source::Child(child) = &source {
+            return self.finish(py, ChildProcess::refused(child.bind(py)));
+        }
         let error = PyErr::from(error);
         twisted::report(py, "callback", &error);
         let object = source.object(py);
@@ -147,6 +171,17 @@ impl Host for PyHost {
 }
 
 impl PyHost {
+    /// Hears of a child's end, in the context that callbacks of Twisted's `SIGCHLD` waker have.
+    fn child_ended(&self, child: &Bound<'_, ChildProcess>) {
+        let py = child.py();
+        let system = intern!(py, "-").as_any();
+        self.in_context(
+            py,
+            |below| twisted::log_context(below, system).map(Bound::unbind),
+            || ChildProcess::notice(child),
+        );
+    }
+
     /// Disconnects a descriptor that was closed behind the reactor's back, as Twisted's
     /// `SelectReactor` does: with the error of a look at it alone.
     fn preen(&self, object: &Bound<'_, PyAny>) {

@@ -23,6 +23,10 @@ mod kqueue;
 mod log_contexts;
 mod membership;
 mod pollers;
+mod process;
+mod process_pipe;
+mod process_pipe_io;
+mod process_spawn;
 mod rustls;
 mod sources;
 mod stream;
@@ -41,6 +45,8 @@ fn _ropewalk(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<core::Core>()?;
     module.add_class::<datagram::Datagram>()?;
     module.add_class::<delayed_call::DelayedCall>()?;
+    module.add_class::<process::ChildProcess>()?;
+    module.add_class::<process_pipe::Pipe>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<tls::Records>()?;
     rustls::register(module)?;
@@ -48,6 +54,8 @@ fn _ropewalk(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(tls::move_tls_records, module)?)?;
     module.add_function(wrap_pyfunction!(pollers::available_pollers, module)?)?;
     module.add_function(wrap_pyfunction!(pollers::choose_poller, module)?)?;
+    module.add_function(wrap_pyfunction!(process_spawn::can_watch_children, module)?)?;
+    module.add_function(wrap_pyfunction!(process_spawn::spawn_child, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
 }
 

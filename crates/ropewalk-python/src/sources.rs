@@ -1,5 +1,5 @@
-//! What readiness is delivered to: native streams and datagram ports, and any Python object with
-//! `fileno()`.
+//! What readiness is delivered to: native streams, datagram ports and pipes, children, and any
+//! Python object with `fileno()`.
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -16,6 +16,8 @@ use crate::attached::attached;
 use crate::core::Core;
 use crate::datagram::Datagram;
 use crate::host::PyHost;
+use crate::process::ChildProcess;
+use crate::process_pipe::Pipe;
 use crate::stream::Stream;
 
 /// A source of the engine.
@@ -24,6 +26,10 @@ pub(crate) enum Source {
     Stream(Py<Stream>),
     /// A native datagram port.
     Datagram(Py<Datagram>),
+    /// A native end of a child's pipe.
+    Pipe(Py<Pipe>),
+    /// A child process that runs. Neither reader nor writer: nobody removes it but its end.
+    Child(Py<ChildProcess>),
     /// One of Twisted's Python descriptors, or anybody's.
     Foreign(Rc<Foreign>),
 }
@@ -33,6 +39,8 @@ impl Clone for Source {
         match self {
             Self::Stream(stream) => Self::Stream(stream.clone_ref(attached())),
             Self::Datagram(port) => Self::Datagram(port.clone_ref(attached())),
+            Self::Pipe(pipe) => Self::Pipe(pipe.clone_ref(attached())),
+            Self::Child(child) => Self::Child(child.clone_ref(attached())),
             Self::Foreign(foreign) => Self::Foreign(Rc::clone(foreign)),
         }
     }
@@ -43,6 +51,8 @@ impl Source {
         match self {
             Self::Stream(stream) => stream.bind(py).clone().into_any(),
             Self::Datagram(port) => port.bind(py).clone().into_any(),
+            Self::Pipe(pipe) => pipe.bind(py).clone().into_any(),
+            Self::Child(child) => child.bind(py).clone().into_any(),
             Self::Foreign(foreign) => foreign.object(py),
         }
     }
@@ -51,6 +61,8 @@ impl Source {
         match self {
             Self::Stream(stream) => stream.get().is_reading(py),
             Self::Datagram(port) => port.get().is_reading(py),
+            Self::Pipe(pipe) => pipe.get().is_reading(py),
+            Self::Child(_) => false,
             Self::Foreign(foreign) => foreign.reading.get(),
         }
     }
@@ -59,6 +71,8 @@ impl Source {
         match self {
             Self::Stream(stream) => stream.get().is_writing(py),
             Self::Datagram(port) => port.get().is_writing(py),
+            Self::Pipe(pipe) => pipe.get().is_writing(py),
+            Self::Child(_) => false,
             Self::Foreign(foreign) => foreign.writing.get(),
         }
     }
@@ -115,6 +129,9 @@ pub(crate) fn set_reading(
     if let Ok(port) = object.cast::<Datagram>() {
         return Datagram::set_reading(port, reading);
     }
+    if let Ok(pipe) = object.cast::<Pipe>() {
+        return Pipe::set_reading(pipe, reading);
+    }
     if is_waker(core, object, reading)? {
         return Ok(());
     }
@@ -137,6 +154,9 @@ pub(crate) fn set_writing(
     }
     if let Ok(port) = object.cast::<Datagram>() {
         return Datagram::set_writing(port, writing);
+    }
+    if let Ok(pipe) = object.cast::<Pipe>() {
+        return Pipe::set_writing(pipe, writing);
     }
     change(
         core,
@@ -255,6 +275,8 @@ pub(crate) fn traverse(engine: &Engine<PyHost>, visit: PyVisit<'_>) -> Result<()
             result = match source {
                 Source::Stream(stream) => visit.call(stream),
                 Source::Datagram(port) => visit.call(port),
+                Source::Pipe(pipe) => visit.call(pipe),
+                Source::Child(child) => visit.call(child),
                 Source::Foreign(foreign) => visit.call(&foreign.object),
             };
         }
