@@ -56,7 +56,8 @@ def started(command: list[str], reactor: str, log: Path, ready: str) -> Iterator
 @contextmanager
 def website(reactor: str, keys: Path, directory: Path) -> Iterator[str]:
     """`twist web` over TLS: the number of its port."""
-    where = "interface=127.0.0.1:protocols=h2,http/1.1"
+    # That it speaks h2 and http/1.1 is the site's to say.
+    where = "interface=127.0.0.1:protocols=own"
     listen = f"ropewalk-tls:0:certificate={keys}/cert.pem:privateKey={keys}/key.pem:{where}"
     content = directory / "site"
     content.mkdir()

@@ -89,7 +89,7 @@ class TLSProtocol(_ropewalk.TLSLayer, ProtocolWrapper):
     def makeConnection(self, transport: Any) -> None:
         """Start the session, and connect the wrapped protocol to this transport."""
         options = self.factory.options
-        options._begin(self)
+        options._begin(self, self.factory.protocolsForALPN())
         directlyProvides(self, providedBy(transport))
         # Not the wrapper's, which connects the wrapped protocol in any case.
         Protocol.makeConnection(self, transport)
@@ -290,6 +290,14 @@ class TLSFactory(WrappingFactory):
     def __init__(self, options: ServerOptions | ClientOptions, wrappedFactory: Any) -> None:
         super().__init__(wrappedFactory)
         self.options = options
+
+    def protocolsForALPN(self) -> list[bytes] | None:
+        """What ALPN offers, if the other factory has a say in it; None for the options'."""
+        negotiating: Any = interfaces.IProtocolNegotiationFactory(self.wrappedFactory, None)
+        if negotiating is None:
+            return None
+        own = negotiating.acceptableProtocols()
+        return list(dict.fromkeys([*own, *self.options.acceptableProtocols]))
 
     def buildProtocol(self, addr: Any) -> Any:
         """Wrap the protocol that the other factory makes, if it makes one."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn, Protocol, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from twisted.internet._idna import _idnaBytes
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
@@ -89,18 +89,14 @@ def platformTrust() -> _PlatformTrust:
     return _PlatformTrust.PLATFORM
 
 
-class _Begins(Protocol):
-    """A protocol that has not started its session yet."""
-
-    def _beginServer(self, server: _ropewalk.TLSServer) -> None: ...
-    def _beginClient(self, client: _ropewalk.TLSClient, hostname: str) -> None: ...
-
-
 class _Options:
     """What both sides' options have in common."""
 
     #: Seconds that a handshake may take, None for as long as it likes.
     handshakeTimeout: float | None
+    #: The protocols of ALPN, the preferred one first. Those that a factory names itself
+    #: (``IProtocolNegotiationFactory``, as twisted.web's ``Site``) come before them.
+    acceptableProtocols: list[bytes]
     #: Seconds that a connection which this side has closed waits for the peer to close as well.
     closeTimeout: float
 
@@ -113,6 +109,17 @@ class _Options:
                 raise ValueError(f"{name} is {seconds!r}, which is no number of seconds")
         self.handshakeTimeout = handshakeTimeout
         self.closeTimeout = closeTimeout
+
+    def _common(
+        self, minimum: TLSVersion, maximum: TLSVersion, sessions: bool, logKeys: bool
+    ) -> _ropewalk.TLSCommon:
+        return {
+            "protocols": self.acceptableProtocols,
+            "minimum": TLSVersion(minimum).value,
+            "maximum": TLSVersion(maximum).value,
+            "sessions": sessions,
+            "log_keys": logKeys,
+        }
 
     def getContext(self) -> NoReturn:
         """Say that there is no pyOpenSSL context, to whoever takes this for a context factory."""
@@ -155,12 +162,13 @@ class ServerOptions(_Options):
         logKeys: bool = False,
     ) -> None:
         self._limit(handshakeTimeout, closeTimeout)
+        self.acceptableProtocols = _protocols(acceptableProtocols)
         self._identities = (certificate, privateKey), dict(serverNames or {})
         self._native = _ropewalk.TLSServer(
             *self._load(),
             None if trustRoot is None else _roots(trustRoot),
             requireCertificate,
-            _common(acceptableProtocols, minimumVersion, maximumVersion, enableSessions, logKeys),
+            self._common(minimumVersion, maximumVersion, enableSessions, logKeys),
         )
 
     def reload(self) -> None:
@@ -178,8 +186,8 @@ class ServerOptions(_Options):
         others = [(_ascii(name), _identity(*pair)) for name, pair in named.items()]
         return _identity(*default), others
 
-    def _begin(self, protocol: _Begins) -> None:
-        protocol._beginServer(self._native)
+    def _begin(self, layer: _ropewalk.TLSLayer, protocols: list[bytes] | None) -> None:
+        layer._beginServer(self._native, protocols)
 
 
 class ClientOptions(_Options):
@@ -219,6 +227,7 @@ class ClientOptions(_Options):
         if insecurelyAcceptAnyCertificate and trustRoot is not None:
             raise TypeError("insecurelyAcceptAnyCertificate checks nothing, so no trustRoot either")
         self._limit(handshakeTimeout, closeTimeout)
+        self.acceptableProtocols = _protocols(acceptableProtocols)
         identity = None
         if clientCertificate is not None:
             pair = clientCertificate
@@ -230,7 +239,7 @@ class ClientOptions(_Options):
             roots,
             identity,
             sendServerName,
-            _common(acceptableProtocols, minimumVersion, maximumVersion, enableSessions, logKeys),
+            self._common(minimumVersion, maximumVersion, enableSessions, logKeys),
         )
         self._setHostname(hostname)
 
@@ -251,8 +260,8 @@ class ClientOptions(_Options):
         other._setHostname(hostname)
         return other
 
-    def _begin(self, protocol: _Begins) -> None:
-        protocol._beginClient(self._native, self._name)
+    def _begin(self, layer: _ropewalk.TLSLayer, protocols: list[bytes] | None) -> None:
+        layer._beginClient(self._native, self._name, protocols)
 
 
 def _ascii(hostname: str) -> str:
@@ -290,28 +299,16 @@ def _roots(trustRoot: TrustRoot) -> _ropewalk.TLSRoots:
     return first
 
 
-def _common(
-    protocols: Iterable[bytes],
-    minimum: TLSVersion,
-    maximum: TLSVersion,
-    sessions: bool,
-    logKeys: bool,
-) -> _ropewalk.TLSCommon:
-    if isinstance(protocols, bytes | str):
+def _protocols(names: Iterable[bytes]) -> list[bytes]:
+    if isinstance(names, bytes | str):
         raise TypeError("acceptableProtocols is a list of bytes, such as [b'h2', b'http/1.1']")
-    names = list(protocols)
+    names = list(names)
     for name in names:
         if not isinstance(name, bytes):
             raise TypeError(f"acceptableProtocols are bytes, not {name!r}")
         if not 1 <= len(name) <= 255:
             raise ValueError(f"{name!r} is no protocol name: those have 1 to 255 bytes")
-    return {
-        "protocols": names,
-        "minimum": TLSVersion(minimum).value,
-        "maximum": TLSVersion(maximum).value,
-        "sessions": sessions,
-        "log_keys": logKeys,
-    }
+    return names
 
 
 def wrapClientTLS(options: ClientOptions, wrappedEndpoint: Any) -> IStreamClientEndpoint:

@@ -81,10 +81,15 @@ impl Layer {
         }
     }
 
-    /// Starts a session as a server.
+    /// Starts a session as a server. `protocols` are those of ALPN, if not the options'.
     #[pyo3(name = "_beginServer")]
-    fn begin_server(&self, py: Python<'_>, server: &Bound<'_, Server>) -> PyResult<()> {
-        self.begin(py, server.get().session(py)?)
+    fn begin_server(
+        &self,
+        py: Python<'_>,
+        server: &Bound<'_, Server>,
+        protocols: Option<Vec<Vec<u8>>>,
+    ) -> PyResult<()> {
+        self.begin(py, server.get().session(py, protocols)?)
     }
 
     /// Starts a session as a client of the server `hostname`. Its first words wait to be sent.
@@ -94,8 +99,9 @@ impl Layer {
         py: Python<'_>,
         client: &Bound<'_, Client>,
         hostname: &str,
+        protocols: Option<Vec<Vec<u8>>>,
     ) -> PyResult<()> {
-        self.begin(py, client.get().session(py, hostname)?)
+        self.begin(py, client.get().session(py, hostname, protocols)?)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

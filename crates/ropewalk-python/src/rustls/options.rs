@@ -109,8 +109,18 @@ impl Server {
 }
 
 impl Server {
-    pub(super) fn session(&self, py: Python<'_>) -> PyResult<Session> {
-        self.0.get(py).session().map_err(refused)
+    /// `protocols` are those of ALPN, if not the options'.
+    pub(super) fn session(
+        &self,
+        py: Python<'_>,
+        protocols: Option<Vec<Vec<u8>>>,
+    ) -> PyResult<Session> {
+        let server = self.0.get(py);
+        let session = match protocols {
+            None => server.session(),
+            Some(protocols) => server.session_speaking(protocols),
+        };
+        session.map_err(refused)
     }
 }
 
@@ -149,13 +159,24 @@ impl Client {
 
     /// Raises a `ValueError` if no certificate could be for `hostname`.
     fn check_name(&self, py: Python<'_>, hostname: &str) -> PyResult<()> {
-        self.session(py, hostname).map(drop)
+        self.session(py, hostname, None).map(drop)
     }
 }
 
 impl Client {
-    pub(super) fn session(&self, py: Python<'_>, hostname: &str) -> PyResult<Session> {
-        self.0.get(py).session(hostname).map_err(refused)
+    /// `protocols` are those of ALPN, if not the options'.
+    pub(super) fn session(
+        &self,
+        py: Python<'_>,
+        hostname: &str,
+        protocols: Option<Vec<Vec<u8>>>,
+    ) -> PyResult<Session> {
+        let client = self.0.get(py);
+        let session = match protocols {
+            None => client.session(hostname),
+            Some(protocols) => client.session_speaking(hostname, protocols),
+        };
+        session.map_err(refused)
     }
 }
 

@@ -198,6 +198,22 @@ impl TlsClient {
         Session::client(Arc::clone(&self.config), name).map_err(ConfigError::refused)
     }
 
+    /// As [`session`](Self::session), with `protocols` in the place of the builder's (ALPN).
+    ///
+    /// # Errors
+    ///
+    /// As [`session`](Self::session).
+    pub fn session_speaking(
+        &self,
+        name: &str,
+        protocols: Vec<Vec<u8>>,
+    ) -> Result<Session, ConfigError> {
+        let name = server_name(name)?;
+        let mut config = Arc::clone(&self.config);
+        Arc::make_mut(&mut config).alpn_protocols = protocols;
+        Session::client(config, name).map_err(ConfigError::refused)
+    }
+
     pub(crate) fn start(&self, name: &str) -> Result<Start, ConfigError> {
         Ok(Start {
             role: Role::Client(Arc::clone(&self.config), server_name(name)?),

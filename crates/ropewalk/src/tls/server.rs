@@ -189,6 +189,17 @@ impl TlsServer {
         Session::server(self.config()).map_err(ConfigError::refused)
     }
 
+    /// As [`session`](Self::session), with `protocols` in the place of the builder's (ALPN).
+    ///
+    /// # Errors
+    ///
+    /// As [`session`](Self::session).
+    pub fn session_speaking(&self, protocols: Vec<Vec<u8>>) -> Result<Session, ConfigError> {
+        let mut config = self.config();
+        Arc::make_mut(&mut config).alpn_protocols = protocols;
+        Session::server(config).map_err(ConfigError::refused)
+    }
+
     pub(crate) fn start(&self) -> Start {
         Start {
             role: Role::Server(self.clone()),
