@@ -5,7 +5,7 @@
 //! a producer, closing, half-closing) happens in a later dispatch, never inside the flush.
 
 use std::io::{self, IoSlice};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use pyo3::exceptions::{PyBrokenPipeError, PyTypeError};
 use pyo3::intern;
@@ -235,16 +235,14 @@ impl Stream {
             request_ready(py, state);
             return;
         }
-        let outcome = send(py, state);
-        if let Err(error) = &outcome {
-            flags.send_failed.set(true);
-            // A broken pipe follows an end of file that is still there to be read.
-            flags
-                .peer_reset
-                .set(!error.is_instance_of::<PyBrokenPipeError>(py));
+        if !flags.send_failed.get() {
+            if let Err(error) = send(py, state) {
+                Self::note_send_failure(state, error.is_instance_of::<PyBrokenPipeError>(py));
+            }
         }
+        let failed = flags.send_failed.get();
         let drained = state.queue.borrow().is_empty();
-        let updated = if outcome.is_err() || (drained && something_follows(state)) {
+        let updated = if failed || (drained && something_follows(state)) {
             request_ready(py, state);
             Ok(())
         } else if drained {
@@ -255,6 +253,38 @@ impl Stream {
         };
         if let Err(error) = updated {
             twisted::report(py, "callback", &error);
+        }
+    }
+
+    /// Keeps that sending failed for the next dispatch. A broken pipe follows an end of file that
+    /// is still there to be read.
+    fn note_send_failure(state: &State, broken_pipe: bool) {
+        state.flags.send_failed.set(true);
+        state.flags.peer_reset.set(!broken_pipe);
+    }
+
+    /// The descriptor, if what goes out now goes before anything else.
+    pub(crate) fn sends_ahead<'fd>(py: Python<'_>, state: &'fd State) -> Option<BorrowedFd<'fd>> {
+        let flags = &state.flags;
+        let waits =
+            flags.blocked.get() || flags.send_failed.get() || flags.passes_descriptors.get();
+        let others = waits || !Self::takes_writes(state) || Self::python_writes(state);
+        if others || !state.queue.borrow().is_empty() {
+            return None;
+        }
+        state.descriptor.current(py).and_then(lend).ok()
+    }
+
+    /// Sends from `data` what the system takes; answers how much. A failure is told by the next
+    /// dispatch.
+    pub(crate) fn send_ahead(state: &State, fd: BorrowedFd<'_>, data: &[u8]) -> usize {
+        match socket::send(fd, data) {
+            Ok(count) => count,
+            Err(error) if would_block(&error) => 0,
+            Err(error) => {
+                Self::note_send_failure(state, error.kind() == io::ErrorKind::BrokenPipe);
+                0
+            }
         }
     }
 

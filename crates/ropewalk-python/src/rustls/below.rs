@@ -1,10 +1,9 @@
 //! A layer right above a native stream: ciphertext goes between the engine's buffer, the session and
 //! the socket without Python.
 
-use std::io::{self, IoSlice};
+use std::io;
 
 use pyo3::prelude::*;
-use ropewalk::os::socket;
 use ropewalk::proto::Flow;
 
 use super::Layer;
@@ -117,21 +116,12 @@ impl Layer {
 
     /// Sends what the session has to say, as far as the system takes it, if nothing is before it.
     fn send_now(&self, py: Python<'_>, stream: &StreamState) {
-        let flags = &stream.flags;
-        let waits = flags.blocked.get() || flags.passes_descriptors.get();
-        if waits || !stream.membership.is_writing() || !stream.queue.borrow().is_empty() {
-            return;
-        }
-        if Stream::python_writes(stream) {
-            return;
-        }
-        // An error is met again when what is left is sent, and told then.
-        let Ok(fd) = stream.descriptor.current(py).and_then(lend) else {
+        let Some(fd) = Stream::sends_ahead(py, stream) else {
             return;
         };
         let mut spare = self.spare(py);
         self.with_session(py, |session| {
-            let sent = socket::send(fd, &IoSlice::new(session.outgoing())).unwrap_or(0);
+            let sent = Stream::send_ahead(stream, fd, session.outgoing());
             session.advance(sent, &mut spare);
         });
         self.keep_spare(py, spare);

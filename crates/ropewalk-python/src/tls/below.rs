@@ -16,6 +16,13 @@ impl Stream {
         Self::set_writing(slf, true)
     }
 
+    /// Sends `data` if nothing goes before it; answers how much the system took.
+    pub(super) fn send_first(slf: &Bound<'_, Self>, data: &[u8]) -> usize {
+        let state = slf.get().state(slf.py());
+        let fd = Self::sends_ahead(slf.py(), state);
+        fd.map_or(0, |fd| Self::send_ahead(state, fd, data))
+    }
+
     /// Asks for a flush at the end of this batch, also while the system takes no more.
     pub(crate) fn request_flush(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::binding::{Session, Step};
+use super::send::Leaves;
 use super::{Records, truth};
 use crate::stream::State as StreamState;
 
@@ -102,7 +103,7 @@ impl Records {
                 End::Failed(error) => Self::tell_failure(&protocol, error)?,
             }
         }
-        this.drain(py, &session)?;
+        this.drain(py, &session, Leaves::Later)?;
         this.request_flush(py)
     }
 

@@ -25,13 +25,22 @@ pub(super) enum Trouble {
     Failed(PyErr),
 }
 
+/// When ciphertext leaves.
+#[derive(Clone, Copy)]
+pub(super) enum Leaves {
+    /// Right now, before it is queued, if nothing else is. Spares a copy.
+    Now,
+    /// With the stream's next flush.
+    Later,
+}
+
 impl Records {
     /// Encrypts what waits, and does what has to follow. May run user code.
     pub(crate) fn settle(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         this.tell_trouble(slf.py())?;
         if this.has_pending(slf.py()) {
-            this.encrypt_pending(slf.py())?;
+            this.encrypt_pending(slf.py(), Leaves::Later)?;
             this.tell_trouble(slf.py())?;
             this.pause_producer(slf.py())?;
         }
@@ -57,7 +66,7 @@ impl Records {
         {
             return Ok(false);
         }
-        this.encrypt_pending(py)?;
+        this.encrypt_pending(py, Leaves::Now)?;
         let settled = state.trouble.borrow().is_none();
         Ok(settled)
     }
@@ -73,7 +82,7 @@ impl Records {
     }
 
     /// `TLSMemoryBIOProtocol.write` of what waits.
-    fn encrypt_pending(&self, py: Python<'_>) -> PyResult<()> {
+    fn encrypt_pending(&self, py: Python<'_>, leaves: Leaves) -> PyResult<()> {
         let state = self.state.get(py);
         if state.busy.get() || state.failing.get() {
             return Ok(());
@@ -86,11 +95,16 @@ impl Records {
         if ending && protocol.getattr(intern!(py, "_producer"))?.is_none() {
             return Ok(());
         }
-        self.encrypt(&protocol, plaintext.as_slice())
+        self.encrypt(&protocol, plaintext.as_slice(), leaves)
     }
 
     /// `TLSMemoryBIOProtocol._write`, but for the troubles, which are told later.
-    fn encrypt(&self, protocol: &Bound<'_, PyAny>, plaintext: &[u8]) -> PyResult<()> {
+    fn encrypt(
+        &self,
+        protocol: &Bound<'_, PyAny>,
+        plaintext: &[u8],
+        mut leaves: Leaves,
+    ) -> PyResult<()> {
         let py = protocol.py();
         if truth(protocol, intern!(py, "_lostTLSConnection"))? {
             return Ok(());
@@ -119,7 +133,9 @@ impl Records {
                     break;
                 }
             }
-            self.drain(py, &session)?;
+            self.drain(py, &session, leaves)?;
+            // One send for a flush: what follows is sent with what is left.
+            leaves = Leaves::Later;
         }
         let sent = &self.state.get(py).bytes_sent;
         sent.set(sent.get() + (plaintext.len() - rest.len()) as u64);
@@ -157,8 +173,9 @@ impl Records {
         helper.call1((protocol, error)).map(drop)
     }
 
-    /// `_flushSendBIO`: queues the ciphertext that is to go out, all of it.
-    pub(super) fn drain(&self, py: Python<'_>, session: &Session) -> PyResult<()> {
+    /// `_flushSendBIO`: queues the ciphertext that is to go out, all of it, but for what the system
+    /// takes at once where it may.
+    pub(super) fn drain(&self, py: Python<'_>, session: &Session, leaves: Leaves) -> PyResult<()> {
         let mut buffer = self.take_buffer(py);
         let mut result = Ok(());
         loop {
@@ -167,7 +184,13 @@ impl Records {
                 break;
             }
             if let Some(stream) = self.stream(py) {
-                result = Stream::enqueue_copy(&stream, &buffer[..count]);
+                let sent = match leaves {
+                    Leaves::Now => Stream::send_first(&stream, &buffer[..count]),
+                    Leaves::Later => 0,
+                };
+                if sent < count {
+                    result = Stream::enqueue_copy(&stream, &buffer[sent..count]);
+                }
             }
             // A memory BIO gives all it has.
             if count < buffer.len() || result.is_err() {
@@ -277,7 +300,7 @@ impl Records {
             return Self::append(slf, data);
         }
         this.tell_trouble(py)?;
-        this.encrypt(&protocol, data.as_bytes())?;
+        this.encrypt(&protocol, data.as_bytes(), Leaves::Later)?;
         this.tell_trouble(py)?;
         this.pause_producer(py)
     }
