@@ -28,8 +28,7 @@ pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// What writev(2) failed with: [`WouldBlock`](io::ErrorKind::WouldBlock) mostly,
 /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) if nobody is left to read.
 pub fn write_vectored(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    let deadly = default_action::has_default_action(libc::SIGPIPE)?;
-    let _held = deadly.then(HeldSignal::sigpipe);
+    let _held = hold_sigpipe()?;
     Ok(retry_on_intr(|| writev(fd, slices))?)
 }
 
@@ -61,8 +60,9 @@ pub fn read_shared(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// As [`write_vectored`].
 pub fn write_shared(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     if is_socket(fd) {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        return Ok(retry_on_intr(|| send(fd, bytes, flags))?);
+        // The flag against the signal is not on macOS.
+        let _held = hold_sigpipe()?;
+        return Ok(retry_on_intr(|| send(fd, bytes, SendFlags::DONTWAIT))?);
     }
     wait_for_nothing(fd, PollFlags::OUT)?;
     let some = &bytes[..bytes.len().min(libc::PIPE_BUF)];
@@ -100,6 +100,12 @@ pub fn is_broken(fd: BorrowedFd<'_>) -> bool {
         && entry[0]
             .revents()
             .intersects(PollFlags::ERR | PollFlags::HUP)
+}
+
+/// Keeps `SIGPIPE` from this thread, where it would end the process.
+fn hold_sigpipe() -> io::Result<Option<HeldSignal>> {
+    let deadly = default_action::has_default_action(libc::SIGPIPE)?;
+    Ok(deadly.then(HeldSignal::sigpipe))
 }
 
 /// A signal that this thread does not get meanwhile, and that is forgotten if it was raised
