@@ -174,3 +174,37 @@ fn epoll_outlives_a_thousand_hellos_without_an_end() {
 fn poll_outlives_a_thousand_halves_of_a_hello() {
     outlives(Variant::alone(PollerKind::Poll), 2);
 }
+
+/// Clients that come, say hello and go, ten times as many as there is room for at once.
+#[test]
+fn epoll_keeps_nothing_of_ten_thousand_that_leave_after_the_hello() {
+    let _alone = ONE_BY_ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    allow_descriptors();
+    drop(server());
+    let open = descriptors();
+    let variant = Variant::alone(PollerKind::Epoll);
+    let reactor = variant.prepare(variant.builder().signals(false));
+    let counts = Rc::<Counts>::default();
+    let heard = Rc::clone(&counts);
+    let factory = move |_| Echo(Rc::clone(&heard));
+    let port = reactor
+        .listen_tls("127.0.0.1:0", &server(), factory)
+        .unwrap();
+    let mut memory = Vec::new();
+    for wave in 1..=10 {
+        drop(crowd(&reactor, &port, &counts, 4));
+        until(&reactor, "the ends", || {
+            counts.ended_otherwise.get() >= wave * CROWD
+        });
+        memory.push(resident());
+    }
+    // The first waves make room that the others use again: a kilobyte kept of each connection would
+    // be eight times as much as this.
+    let growth = memory[9].saturating_sub(memory[1]);
+    assert!(growth < 1024 * 1024, "{growth} bytes more: {memory:?}");
+    assert_eq!(counts.timed_out.get(), 0);
+    assert_eq!(reactor.delayed_call_count(), 0);
+    reactor.disconnect_all();
+    drop(reactor);
+    assert_eq!(descriptors(), open);
+}
