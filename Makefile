@@ -47,7 +47,7 @@ quick-conformance: build $(STAMPS)/test
 	$(BIN)/python tests/conformance/run.py --quick
 
 python-test: build $(STAMPS)/test
-	tools/need-commands curl dig wrk socat openssl prlimit strace
+	tools/need-commands curl dig wrk socat openssl prlimit ssh strace
 	$(BIN)/python -m pytest tests
 
 lint: build $(STAMPS)/test
