@@ -130,10 +130,12 @@ async def one(scenario, place, close):
 def is_refusal(event):
     """Whether a closed descriptor was refused, which is different with each of Twisted's pollers.
 
-    epoll does not add one, kqueue has other words for it, poll does not remove one either, and
-    select takes it and drops it later. ropewalk does what Twisted's epoll does with all of them.
+    epoll does not add one, kqueue and asyncio have other words for it, poll does not remove one
+    either, and select takes it and drops it later. ropewalk does what Twisted's epoll does with all
+    of them.
     """
-    return event[0] == "logged" and "negative" in event[-1][-1]
+    words = ("negative", "Invalid file descriptor")
+    return event[0] == "logged" and any(word in event[-1][-1] for word in words)
 
 
 async def crowd(scenario, close):
