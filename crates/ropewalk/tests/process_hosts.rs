@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use process_support::{Heard, Recorder, alone, finish, shell, spawn, ways};
-use ropewalk::process::{Command, Ended, Process, ProcessProtocol, Step};
+use ropewalk::process::{Command, Ended, ExitNotice, Process, ProcessProtocol, Step};
 use ropewalk::{Error, Reactor, Signal};
 use ropewalk_testkit::assert_no_children;
 use variant::Variant;
@@ -115,6 +115,29 @@ fn wait_for_abandoned(pids: &[i32]) {
         assert!(Instant::now() < deadline, "a zombie is left");
         drop(Variant::ANY.reactor());
     }
+}
+
+/// A queue that is too deep inside others: Linux answers `ELOOP`, and the poller hears of it after
+/// the child was made.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_end_that_the_poller_refuses_to_watch_is_told() {
+    use ropewalk::os::kqueue::InProcessKqueue;
+    let hosted = Variant {
+        kind: ropewalk::PollerKind::KQueue,
+        hosted: true,
+    };
+    let deep = ExitNotice::KernelQueue(|| Ok(Box::new(InProcessKqueue::new()?)));
+    alone(|| {
+        let builder = hosted.builder().signals(false).exit_notice(deep);
+        let reactor = hosted.prepare(builder);
+        let heard = spawn(&reactor, &shell("echo; read line; exit 3"));
+        // By then the refusal is over, which comes with the first turn.
+        process_support::until(&reactor, "output", || heard.has("data 1"));
+        heard.process().close(0);
+        assert_eq!(heard.wait(&reactor), Ended::Exited(3));
+        reactor.disconnect_all();
+    });
 }
 
 /// Children under a host that ignores SIGCHLD, which an ignoring parent hands down.

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use ropewalk_os::kqueue::note;
+use ropewalk_testkit::socket_pair;
 
 use super::*;
 use Filter::{Process, User};
@@ -127,4 +128,44 @@ fn a_process_that_is_disabled_or_deleted_is_silent() {
     assert!(!queue.is_readable());
     queue.change(exit(child.id(), DELETE)).unwrap();
     assert_eq!(queue.ready(), []);
+}
+
+/// As a host watches a poller that watches the queue of a child.
+#[test]
+fn the_end_of_a_process_is_reported_through_two_queues() {
+    let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    let ident = i32::try_from(child.id()).unwrap();
+    let end = KernelEvent {
+        fflags: note::EXIT,
+        ..change(ident, Process, ADD)
+    };
+    let mut innermost = InProcessKqueue::for_processes().unwrap();
+    let mut queues = [(); 2].map(|()| InProcessKqueue::new().unwrap());
+    let fd_of = |queue: &InProcessKqueue| queue.as_fd().unwrap().as_raw_fd();
+    let now = Some(Duration::ZERO);
+    innermost.kevent(&[end], &mut [], now).unwrap();
+    // From the host inwards: Linux looks how deep the new one is, and how deep it comes to be.
+    let inner = [fd_of(&queues[1]), fd_of(&innermost)];
+    for (queue, fd) in queues.iter_mut().zip(inner) {
+        queue
+            .kevent(&[change(fd, Filter::Read, ADD)], &mut [], now)
+            .unwrap();
+    }
+    let mut events = [KernelEvent::default(); 4];
+    assert_eq!(queues[0].kevent(&[], &mut events, now).unwrap(), 0);
+    drop(child.stdin.take());
+    assert_eq!(queues[0].kevent(&[], &mut events, None).unwrap(), 1);
+    assert_eq!(innermost.kevent(&[], &mut events, now).unwrap(), 1);
+    assert_eq!(names(&events[..1]), [(ident, Process)]);
+    assert_eq!(queues[0].kevent(&[], &mut events, now).unwrap(), 0);
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_queue_for_processes_takes_no_descriptor() {
+    let mut queue = InProcessKqueue::for_processes().unwrap();
+    let (near, _far) = socket_pair();
+    let watch = change(near.as_raw_fd(), Filter::Read, ADD);
+    let refused = queue.kevent(&[watch], &mut [], Some(Duration::ZERO));
+    assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EINVAL));
 }

@@ -34,7 +34,9 @@ impl Way {
         match self {
             Self::Pidfd => ExitNotice::Pidfd,
             Self::KernelQueue => ExitNotice::KernelQueue(|| {
-                Ok(Box::new(ropewalk_os::kqueue::InProcessKqueue::new()?))
+                Ok(Box::new(
+                    ropewalk_os::kqueue::InProcessKqueue::for_processes()?,
+                ))
             }),
             Self::ChildSignal => ExitNotice::ChildSignal,
         }

@@ -62,12 +62,10 @@ pub(crate) fn ways(variant: Variant) -> Vec<ExitNotice> {
     let mut ways = vec![ExitNotice::ChildSignal];
     #[cfg(target_os = "linux")]
     ways.push(ExitNotice::Pidfd);
-    // Not inside a host: three of the in-process queues in one another do not report, although the
-    // epoll instances that they are made of would.
     #[cfg(target_os = "linux")]
-    if variant.kind == PollerKind::KQueue && !variant.hosted {
+    if variant.kind == PollerKind::KQueue {
         ways.push(ExitNotice::KernelQueue(|| {
-            Ok(Box::new(InProcessKqueue::new()?))
+            Ok(Box::new(InProcessKqueue::for_processes()?))
         }));
     }
     ways

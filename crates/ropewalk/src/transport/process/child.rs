@@ -370,7 +370,13 @@ impl Child {
 impl Source for Child {
     fn ready(&self, core: &Rc<Core>, token: Token, readiness: Readiness) {
         if self.watch.get() == Some(token) {
-            return self.reap(core);
+            self.reap(core);
+            if readiness.is_error() && self.watch.get() == Some(token) {
+                // No end: a kernel queue tells so, after the fact, that it refuses to watch.
+                self.unwatch(core);
+                self.look_again.begin(core, Weak::clone(&self.me));
+            }
+            return;
         }
         let pipe = self.pipes.iter().find(|pipe| pipe.token() == Some(token));
         if let Some(pipe) = pipe {

@@ -327,19 +327,17 @@ const fn unname(name: u64) -> (RawFd, u32) {
 
 impl Sets {
     pub(super) fn new() -> io::Result<Self> {
-        let sets = Self([Set::new()?, Set::new()?, Set::new()?]);
-        sets.tie()?;
-        Ok(sets)
+        Ok(Self([Set::new()?, Set::new()?, Set::new()?]))
     }
 
     /// Replaces the sets by new ones under the same numbers: a number that a program has closed
     /// must not come back as one of these.
     pub(super) fn renew(&mut self) -> io::Result<()> {
-        self.0.iter_mut().try_for_each(Set::renew)?;
-        self.tie()
+        self.0.iter_mut().try_for_each(Set::renew)
     }
 
-    fn tie(&self) -> io::Result<()> {
+    /// Puts the sets for news into the one for states.
+    pub(super) fn tie(&self) -> io::Result<()> {
         (1_u64..).zip(&self.0[1..]).try_for_each(|(name, set)| {
             let readable = libc::EPOLLIN as u32;
             self.0[LEVEL].add(set.as_raw_fd(), readable, name)

@@ -15,6 +15,7 @@
 //! | closing removes registrations | so. Noticed when epoll reports it or a change names it: an event is never of a former file. A number that was closed and names the same file again keeps them |
 //! | small lists take turns | so |
 //! | a file is registered under as many numbers as it has | 500, Linux's limit for nested sets |
+//! | a queue is watched by a queue | so, but for one inside another that is watched itself: `ELOOP`, unless it is [for processes](InProcessKqueue::for_processes) |
 //! | `EVFILT_USER` | so |
 //! | `EVFILT_PROC` | `NOTE_EXIT` only; the status only of children |
 //! | `EVFILT_TIMER`, `EVFILT_SIGNAL` and the rest | no: `EINVAL` |
@@ -42,8 +43,9 @@ use super::{EventFlags, Filter, KernelEvent, Kqueue};
 
 /// A kernel queue made of `epoll(7)`, for tests on Linux.
 pub struct InProcessKqueue {
-    /// Holds the level set, and stays when that is replaced: what another loop watches.
-    outer: Set,
+    /// Holds the level set, and stays when that is replaced: what another loop watches. Nothing in a
+    /// queue for processes, whose level set is never replaced.
+    outer: Option<Set>,
     sets: Sets,
     bell: Bell,
     descriptors: Descriptors,
@@ -90,8 +92,25 @@ impl InProcessKqueue {
     ///
     /// `EMFILE` and such: it takes five descriptors.
     pub fn new() -> io::Result<Self> {
+        Self::within(Some(Set::new()?))
+    }
+
+    /// Makes a queue that takes registrations of processes and triggers alone, others being
+    /// `EINVAL`: one epoll set for whoever watches it, where the other kind is three in one another.
+    ///
+    /// A real queue may be watched by a queue, and that by another. Linux lets epoll sets be nested
+    /// five deep: three queues, if the innermost is of this kind.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new): it takes four descriptors.
+    pub fn for_processes() -> io::Result<Self> {
+        Self::within(None)
+    }
+
+    fn within(outer: Option<Set>) -> io::Result<Self> {
         let queue = Self {
-            outer: Set::new()?,
+            outer,
             sets: Sets::new()?,
             bell: Bell::new()?,
             descriptors: Descriptors::default(),
@@ -106,11 +125,15 @@ impl InProcessKqueue {
         Ok(queue)
     }
 
-    /// Puts the bell into the level set, and that into the outer one.
+    /// Puts the bell and the sets for news into the level set, and that into the outer one.
     fn tie(&self) -> io::Result<()> {
         let (level, readable) = (&self.sets.0[LEVEL], libc::EPOLLIN as u32);
         level.add(self.bell.as_raw_fd(), readable, BELL)?;
-        self.outer.add(level.as_raw_fd(), readable, 0)
+        let Some(outer) = &self.outer else {
+            return Ok(());
+        };
+        self.sets.tie()?;
+        outer.add(level.as_raw_fd(), readable, 0)
     }
 
     /// Makes new sets without what epoll cannot be told to forget: a number that is closed, of a
@@ -126,6 +149,7 @@ impl InProcessKqueue {
 
     fn change(&mut self, change: &KernelEvent) -> Result<(), i32> {
         let aside = match change.filter {
+            Filter::Read | Filter::Write if self.outer.is_none() => return Err(libc::EINVAL),
             Filter::Read | Filter::Write => self.descriptors.change(&self.sets, change)?,
             Filter::User => {
                 self.users.change(change)?;
@@ -338,6 +362,7 @@ impl Kqueue for InProcessKqueue {
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.outer.as_fd())
+        let outermost = self.outer.as_ref().unwrap_or(&self.sets.0[LEVEL]);
+        Some(outermost.as_fd())
     }
 }
