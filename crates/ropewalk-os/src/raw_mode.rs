@@ -11,18 +11,20 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use crate::default_action;
 
 /// A terminal in raw mode: every key is input at once and as it is, and none is echoed. Dropped, it
-/// puts the terminal back as it was; so does a signal that ends the process by default, `SIGKILL`
-/// and those of crashes but for `SIGABRT` aside.
+/// puts the terminal back as it was; so do exit(3), and a signal that ends the process by default,
+/// `SIGKILL` and those of crashes but for `SIGABRT` aside.
 ///
-/// One at a time of a process is put back by signals: the last.
+/// One at a time of a process is put back by these: the last.
 #[derive(Debug)]
 pub struct RawMode {
     terminal: OwnedFd,
     before: Termios,
 }
 
-/// What a signal handler puts back.
+/// What the end of the process puts back.
 struct Saved {
+    /// Of whom it is: the end of a child of a fork changes nothing.
+    process: u32,
     terminal: RawFd,
     attributes: libc::termios,
 }
@@ -48,10 +50,11 @@ impl RawMode {
         let terminal = terminal.as_fd().try_clone_to_owned()?;
         let before = tcgetattr(&terminal)?;
         let saved = Saved {
+            process: std::process::id(),
             terminal: terminal.as_raw_fd(),
             attributes: attributes(terminal.as_raw_fd())?,
         };
-        restore_at_signals()?;
+        restore_at_ends()?;
         // What was there before is never freed, for a handler may be reading it: some 70 bytes each
         // time the mode is entered.
         SAVED.store(Box::into_raw(Box::new(saved)), Ordering::Release);
@@ -83,10 +86,15 @@ fn attributes(terminal: RawFd) -> io::Result<libc::termios> {
 }
 
 /// Once in a process, for handlers stay.
-fn restore_at_signals() -> io::Result<()> {
+fn restore_at_ends() -> io::Result<()> {
     static ONCE: Once = Once::new();
     let mut result = Ok(());
-    ONCE.call_once(|| result = ENDING.into_iter().try_for_each(restore_at));
+    ONCE.call_once(|| {
+        result = ENDING.into_iter().try_for_each(restore_at);
+        // SAFETY: the function may run at any time, and in any thread. It is refused only when
+        // memory has run out; the terminal is put back in every other way then.
+        unsafe { libc::atexit(restore) };
+    });
     result
 }
 
@@ -96,17 +104,27 @@ fn restore_at(signal: libc::c_int) -> io::Result<()> {
         return Ok(());
     }
     let restore = move || {
-        let saved = SAVED.load(Ordering::Acquire);
-        if !saved.is_null() && !default_action::is_watched(signal) {
-            // SAFETY: it was made by `enter` and is never freed. The call is async-signal-safe.
-            unsafe {
-                let saved = &*saved;
-                libc::tcsetattr(saved.terminal, libc::TCSANOW, &raw const saved.attributes);
-            }
+        if !default_action::is_watched(signal) {
+            restore();
         }
     };
-    // SAFETY: the action reads two atomics and what one of them points to, and makes one call that
-    // is async-signal-safe.
+    // SAFETY: the action reads two atomics and what one of them points to, and makes calls that
+    // are async-signal-safe.
     unsafe { signal_hook_registry::register(signal, restore)? };
     Ok(())
+}
+
+/// Puts the terminal back, if one is in raw mode. Async-signal-safe.
+extern "C" fn restore() {
+    let saved = SAVED.load(Ordering::Acquire);
+    if saved.is_null() {
+        return;
+    }
+    // SAFETY: it was made by `enter` and is never freed. The call is async-signal-safe.
+    unsafe {
+        let saved = &*saved;
+        if saved.process == std::process::id() {
+            libc::tcsetattr(saved.terminal, libc::TCSANOW, &raw const saved.attributes);
+        }
+    }
 }

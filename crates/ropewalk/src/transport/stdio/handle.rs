@@ -91,8 +91,9 @@ impl StandardIo {
     }
 
     /// Puts the terminal that input is in raw mode, or back as it was. It is put back when the
-    /// transport ends or its reactor is dropped, in a panic that unwinds too, and before a signal
-    /// ends the process, `SIGKILL` and those of crashes but for `SIGABRT` aside.
+    /// transport ends or its reactor is dropped, in a panic that unwinds too, by
+    /// [`std::process::exit`], and before a signal ends the process, `SIGKILL` and those of crashes
+    /// but for `SIGABRT` aside.
     ///
     /// # Errors
     ///
