@@ -74,6 +74,6 @@ over_every_way! {
         after_a_fork_a_running_child_has_not_ended,
         without_close_range_nothing_else_is_inherited,
         without_a_list_of_them_nothing_else_is_inherited,
-        a_grandchild_that_keeps_a_pipe_delays_no_end;
+        a_cancelled_thread_has_whole_children, a_grandchild_that_keeps_a_pipe_delays_no_end;
     birth: any_thread_may_spawn, threads_may_spawn_at_once;
 }

@@ -11,7 +11,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use rustix::io::Errno;
 use rustix::process::{ioctl_tiocsctty, setsid};
 
-use super::close::close_all_others;
+use super::close::{close, close_all_others};
 use super::error::{Failure, Step};
 use super::moves::Move;
 use super::prepared::Prepared;
@@ -96,7 +96,7 @@ fn move_descriptors(moves: &[Move]) -> Result<(), i32> {
                 }
                 Move::Restore(to) => {
                     check(libc::dup2(spare, to))?;
-                    libc::close(spare);
+                    close(spare as u32);
                 }
             }
         }

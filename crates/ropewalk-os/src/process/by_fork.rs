@@ -62,12 +62,10 @@ fn fork(prepared: &Prepared, report: &Report) -> io::Result<i32> {
     match unsafe { libc::fork() } {
         0 => {
             let bits = between::run(prepared).to_bits().to_ne_bytes();
-            // SAFETY: the bytes live through the call; a pipe takes them at once, or the parent
-            // is gone. The end is the child's, without anything the parent wanted done at its own.
-            unsafe {
-                libc::write(report.number(), bits.as_ptr().cast(), bits.len());
-                libc::_exit(127)
-            }
+            // A pipe takes them at once, or the parent is gone.
+            let _told = rustix::io::write(&report.write, &bits);
+            // SAFETY: the end is the child's, without anything the parent wanted done at its own.
+            unsafe { libc::_exit(127) }
         }
         pid if pid < 0 => Err(io::Error::last_os_error()),
         pid => Ok(pid),

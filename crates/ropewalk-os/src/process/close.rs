@@ -18,17 +18,25 @@ fn close_one_by_one(gaps: &[(u32, u32)], limit: u32) {
     }
 }
 
-fn close(number: u32) {
+/// Closes a number of the child's table.
+pub(super) fn close(number: u32) {
     // SAFETY: in the child, where nobody goes on using the number: it is none of those kept.
-    unsafe { libc::close(number as libc::c_int) };
+    unsafe { system::close_one(number) };
 }
 
 #[cfg(target_os = "linux")]
 mod system {
-    use std::mem::MaybeUninit;
+    use std::mem::{ManuallyDrop, MaybeUninit};
     use std::os::fd::AsRawFd;
 
     use rustix::fs::{Mode, OFlags, RawDir};
+
+    /// Not by the C library's close(2), which first ends a thread that another has cancelled: here,
+    /// in the memory of its parent.
+    pub(super) unsafe fn close_one(number: u32) {
+        // SAFETY: the caller's promise.
+        unsafe { libc::syscall(libc::SYS_close, number) };
+    }
 
     /// Closes the gaps at once; where the kernel cannot (before 5.9), what `/proc` lists of them.
     /// False if that is not there either, or there is no descriptor left to read it with.
@@ -44,9 +52,11 @@ mod system {
     fn close_listed(gaps: &[(u32, u32)]) -> Option<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(c"/proc/self/fd", flags, Mode::empty()).ok()?;
+        // Left to execve(2): an `OwnedFd` is closed by the C library.
+        let directory = ManuallyDrop::new(directory);
         let own = directory.as_raw_fd() as u32;
         let mut room = [MaybeUninit::uninit(); 1024];
-        let mut entries = RawDir::new(&directory, &mut room);
+        let mut entries = RawDir::new(&*directory, &mut room);
         // The kernel goes on from a number, not from an entry: closing loses none.
         while let Some(entry) = entries.next() {
             let entry = entry.ok()?;
@@ -72,6 +82,8 @@ mod system {
     target_os = "openbsd"
 ))]
 mod system {
+    pub(super) use super::library::close_one;
+
     pub(super) fn close(gaps: &[(u32, u32)]) -> bool {
         let Some(((first, _), others)) = gaps.split_last() else {
             return true;
@@ -93,7 +105,17 @@ mod system {
     target_os = "openbsd"
 )))]
 mod system {
+    pub(super) use super::library::close_one;
+
     pub(super) fn close(_gaps: &[(u32, u32)]) -> bool {
         false
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod library {
+    pub(super) unsafe fn close_one(number: u32) {
+        // SAFETY: the caller's promise.
+        unsafe { libc::close(number as libc::c_int) };
     }
 }

@@ -123,6 +123,35 @@ pub(crate) fn without_a_list_of_them_nothing_else_is_inherited(fixture: &Fixture
     });
 }
 
+/// A thread that another has cancelled ends in the next call that is a point for that. The child of
+/// such a thread has its memory, but not its end: it becomes its program. In a process of its own,
+/// for this end is none that Rust knows.
+pub(crate) fn a_cancelled_thread_has_whole_children(fixture: &Fixture) {
+    if fixture.way != Way::Pidfd {
+        // There the parent reads and closes in between, and the thread ends itself.
+        return;
+    }
+    // Without these the child closes one number after the other.
+    let calls = [libc::SYS_close_range, libc::SYS_getdents64];
+    let spawn = fixture.shell("exit 6");
+    // SAFETY: the child goes on with one thread of a process that has others, none of which holds a
+    // lock that matters here: they wait for this one. It ends without an end of the program's.
+    let fork = unsafe { libc::fork() };
+    if fork == 0 {
+        refuse(&calls, libc::ENOSYS);
+        // SAFETY: has this thread end at the next such point, before which the process ends.
+        unsafe { libc::pthread_cancel(libc::pthread_self()) };
+        let Ok(mut spawned) = spawn.spawn() else {
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(1) }
+        };
+        let whole = matches!(spawned.child.wait(), Ok(Ended::Exited(6)));
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(if whole { 0 } else { 2 }) }
+    }
+    assert_eq!(wait_elsewhere(fork), 0);
+}
+
 /// The end of a child is told while its pipes are open in a grandchild.
 pub(crate) fn a_grandchild_that_keeps_a_pipe_delays_no_end(fixture: &Fixture) {
     let mut spawn = fixture.shell("(read line; echo late) <&3 & exit 2");
