@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple, PyType};
 use ropewalk::os::socket::{self, Address, UnixAddr};
 
+use crate::member::Member;
 use crate::sources::lend;
 use crate::stream::Stream;
 use crate::twisted;

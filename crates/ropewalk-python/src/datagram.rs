@@ -9,14 +9,16 @@ use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PySuper, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyString, PySuper, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use ropewalk::os::Readiness;
 
 use crate::attached::Attached;
 use crate::core::Core;
 use crate::datagram_attributes::Slot;
-use crate::membership::{Membership, overrides};
+use crate::host::Verdict;
+use crate::member::{Member, Outcome, Overrides, core_by_reactor, overrides};
+use crate::membership::Membership;
 use crate::sources::Source;
 
 /// The native part of a datagram port.
@@ -28,6 +30,7 @@ pub(crate) struct Datagram {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) membership: Membership,
+    overrides: Overrides,
     pub(crate) socket: Slot,
     /// `socket.fileno`, as Twisted's class keeps it on the instance.
     pub(crate) number: Slot,
@@ -70,49 +73,15 @@ pub(crate) struct Flags {
     pub(crate) connected: Cell<bool>,
     /// Whether the last event told of an error that the socket did not have.
     pub(crate) empty_error: Cell<bool>,
-    /// Whether a subclass overrides `doRead`, `logPrefix`, or an attribute that is native here.
-    pub(crate) class_reads: Cell<bool>,
-    class_logs: Cell<bool>,
     /// Whether the class is the one of UNIX ports with one peer, of which no address is told.
     pub(crate) class_connected: Cell<bool>,
+    /// Whether a subclass overrides an attribute that is native here.
     pub(crate) class_attributes: Cell<bool>,
 }
 
 impl Datagram {
     pub(crate) fn state<'py>(&'py self, py: Python<'py>) -> &'py State {
         self.state.get(py)
-    }
-
-    pub(crate) fn is_reading(&self, py: Python<'_>) -> bool {
-        self.state.get(py).membership.is_reading()
-    }
-
-    pub(crate) fn is_writing(&self, py: Python<'_>) -> bool {
-        self.state.get(py).membership.is_writing()
-    }
-
-    /// Starts or stops reading.
-    pub(crate) fn set_reading(slf: &Bound<'_, Self>, reading: bool) -> PyResult<()> {
-        let membership = &slf.get().state.get(slf.py()).membership;
-        membership.set_reading(reading, || Self::update(slf))
-    }
-
-    /// Starts or stops writing, which a datagram port does not: its `doWrite` raises.
-    pub(crate) fn set_writing(slf: &Bound<'_, Self>, writing: bool) -> PyResult<()> {
-        let membership = &slf.get().state.get(slf.py()).membership;
-        membership.set_writing(writing, || Self::update(slf))
-    }
-
-    /// Tells the engine what the port wants now.
-    fn update(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let membership = &slf.get().state.get(py).membership;
-        let core = Self::core(slf)?;
-        let engine = &core.get().state(py).engine;
-        let source = || Source::Datagram(slf.clone().unbind());
-        membership.update(engine, true, || Self::current(slf), source)?;
-        Self::request_rest(slf);
-        Ok(())
     }
 
     /// Asks for what was received already to be delivered by the next dispatch.
@@ -124,29 +93,12 @@ impl Datagram {
         }
     }
 
-    /// The core of the port's reactor.
-    pub(crate) fn core(slf: &Bound<'_, Self>) -> PyResult<Py<Core>> {
-        let py = slf.py();
-        let state = slf.get().state.get(py);
-        if let Some(core) = state.membership.core(py) {
-            return Ok(core);
-        }
-        let reactor = slf.getattr(intern!(py, "reactor"))?;
-        let core = reactor.getattr(intern!(py, "_core"))?;
-        let core = core.cast_into::<Core>()?.unbind();
-        Self::look_at_class(slf)?;
-        state.membership.join(core.clone_ref(py));
-        Ok(core)
-    }
-
     /// Notes what a subclass overrides.
     fn look_at_class(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let flags = &slf.get().state.get(py).flags;
         let class = slf.get_type();
-        let overrides = |name| overrides::<Self>(&class, name);
-        flags.class_reads.set(overrides(intern!(py, "doRead"))?);
-        flags.class_logs.set(overrides(intern!(py, "logPrefix"))?);
+        slf.get().state.get(py).overrides.look(slf)?;
         let connected = class.getattr(intern!(py, "_isConnected"))?;
         flags.class_connected.set(connected.is_truthy()?);
         let attributes = [
@@ -157,7 +109,7 @@ impl Datagram {
             intern!(py, "_connectedAddr"),
         ];
         for name in attributes {
-            if overrides(name)? {
+            if overrides::<Self>(&class, name)? {
                 flags.class_attributes.set(true);
             }
         }
@@ -189,20 +141,50 @@ impl Datagram {
         let class: Bound<'py, PyType> = slf.py().get_type::<Self>();
         PySuper::new(&class, slf.as_any())?.call_method1(name, arguments)
     }
+}
 
-    /// The context to push while this port's callbacks run.
-    ///
-    /// A cached one fits while nothing but the default context is below it.
-    pub(crate) fn log_context(
-        slf: &Bound<'_, Self>,
-        below: &Bound<'_, PyList>,
-    ) -> PyResult<Py<PyDict>> {
-        let py = slf.py();
-        let plain = below.len() == 1;
-        let state = slf.get().state.get(py);
-        let prefix = (plain && !state.flags.class_logs.get()).then(|| state.logstr.value(py));
-        let prefix = prefix.flatten().map(|prefix| prefix.into_bound(py));
-        state.membership.log_context(slf.as_any(), prefix, below)
+impl Member for Datagram {
+    fn membership<'py>(&'py self, py: Python<'py>) -> &'py Membership {
+        &self.state.get(py).membership
+    }
+
+    fn overrides<'py>(&'py self, py: Python<'py>) -> &'py Overrides {
+        &self.state.get(py).overrides
+    }
+
+    fn core(slf: &Bound<'_, Self>) -> PyResult<Py<Core>> {
+        core_by_reactor(slf, || Self::look_at_class(slf))
+    }
+
+    fn number(slf: &Bound<'_, Self>) -> PyResult<RawFd> {
+        Self::current(slf)
+    }
+
+    fn source(slf: &Bound<'_, Self>) -> Source {
+        Source::Datagram(slf.clone().unbind())
+    }
+
+    fn interest_told(slf: &Bound<'_, Self>) {
+        Self::request_rest(slf);
+    }
+
+    fn log_prefix_kept<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyAny>> {
+        let prefix = slf.get().state.get(slf.py()).logstr.value(slf.py());
+        prefix.map(|prefix| prefix.into_bound(slf.py()))
+    }
+
+    /// Whether `doRead` is Python's: of a subclass, or assigned on the instance.
+    fn python_reads(slf: &Bound<'_, Self>) -> bool {
+        let state = slf.get().state.get(slf.py());
+        state.overrides.reads() || state.do_read.is_set()
+    }
+
+    fn deliver<'py>(slf: &Bound<'py, Self>, readiness: Readiness) -> Verdict<'py> {
+        Self::ready(slf, readiness)
+    }
+
+    fn read_in<'py>(slf: &Bound<'py, Self>) -> Outcome<'py> {
+        Self::read(slf, slf.get().state.get(slf.py()))
     }
 }
 
@@ -220,30 +202,6 @@ impl Datagram {
     #[pyo3(name = "_isConnected")]
     fn is_connected() -> bool {
         false
-    }
-
-    /// Starts reading.
-    #[pyo3(name = "startReading")]
-    fn start_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::set_reading(slf, true)
-    }
-
-    /// Stops reading: no datagram reaches the protocol until the port reads again.
-    #[pyo3(name = "stopReading")]
-    fn stop_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::set_reading(slf, false)
-    }
-
-    /// Has `doWrite` called while the socket takes data.
-    #[pyo3(name = "startWriting")]
-    fn start_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::set_writing(slf, true)
-    }
-
-    /// Ends what `startWriting` began.
-    #[pyo3(name = "stopWriting")]
-    fn stop_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::set_writing(slf, false)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -8,6 +8,7 @@ use pyo3::types::PyType;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::datagram::{Datagram, Family};
+use crate::member::Member;
 
 /// An attribute of the instance, or its absence.
 #[derive(Default)]

@@ -14,11 +14,10 @@ use ropewalk::os::Readiness;
 
 use crate::datagram::{Arrival, Datagram, State};
 use crate::datagram_batch::Shared;
-use crate::host::{Verdict, hang_up, lost, raised, verdict};
+use crate::host::{Verdict, hang_up, lost, verdict};
+use crate::member::{Member, Outcome};
 use crate::sources::lend;
 use crate::twisted;
-
-pub(crate) type Outcome<'py> = PyResult<Option<Bound<'py, PyAny>>>;
 
 /// How an attempt to receive ended.
 enum Received {
@@ -31,22 +30,18 @@ enum Received {
 }
 
 impl Datagram {
-    /// Delivers readiness: read, then write, as `_doReadOrWrite` of Twisted's poll-like reactors.
-    pub(crate) fn deliver<'py>(slf: &Bound<'py, Self>, readiness: Readiness) -> Verdict<'py> {
+    pub(crate) fn ready<'py>(slf: &Bound<'py, Self>, readiness: Readiness) -> Verdict<'py> {
         let py = slf.py();
         let state = slf.get().state(py);
         if Self::delivered_already(slf, state) {
             return (None, false);
         }
         let reading = state.membership.is_reading();
-        if lost(readiness) && !Self::has_error(state, readiness) {
+        if lost(readiness) && !Self::has_error(slf, state, readiness) {
             return hang_up(py, reading);
         }
-        let mut in_read = false;
-        match Self::attempt(slf, state, readiness, &mut in_read) {
-            Ok(why) => (why, in_read),
-            Err(error) => (Some(raised(py, error)), in_read),
-        }
+        let reads = readiness.is_readable() || state.flags.empty_error.get();
+        Self::read_or_write(slf, reads && reading, readiness.is_writable())
     }
 
     /// Whether this is the second event of a turn, where the rest of a batch was asked for and the
@@ -63,9 +58,9 @@ impl Datagram {
     /// there, and no reason to close it (Twisted's epoll and poll reactors do, without a word).
     ///
     /// An error that two reads in a row did not find will not go away: that is the port's end.
-    fn has_error(state: &State, readiness: Readiness) -> bool {
+    fn has_error(slf: &Bound<'_, Self>, state: &State, readiness: Readiness) -> bool {
         let flags = &state.flags;
-        let native = Self::is_native(state) && !Self::python_reads(state);
+        let native = Self::is_native(state) && !Self::python_reads(slf);
         native
             && readiness.is_error()
             && !readiness.is_invalid()
@@ -73,41 +68,7 @@ impl Datagram {
             && !flags.empty_error.replace(true)
     }
 
-    fn attempt<'py>(
-        slf: &Bound<'py, Self>,
-        state: &State,
-        readiness: Readiness,
-        in_read: &mut bool,
-    ) -> Outcome<'py> {
-        let py = slf.py();
-        if Self::current(slf)? == -1 {
-            return Ok(Some(twisted::names(py)?.no_descriptor.bind(py).clone()));
-        }
-        let reads = readiness.is_readable() || state.flags.empty_error.get();
-        if reads && state.membership.is_reading() {
-            *in_read = true;
-            let why = if Self::python_reads(state) {
-                verdict(slf.call_method0(intern!(py, "doRead"))?)?
-            } else {
-                Self::read(slf, state)?
-            };
-            if why.is_some() {
-                return Ok(why);
-            }
-        }
-        if readiness.is_writable() && state.membership.is_writing() {
-            *in_read = false;
-            return verdict(slf.call_method0(intern!(py, "doWrite"))?);
-        }
-        Ok(None)
-    }
-
-    /// Whether `doRead` is Python's: of a subclass, or assigned on the instance.
-    fn python_reads(state: &State) -> bool {
-        state.flags.class_reads.get() || state.do_read.is_set()
-    }
-
-    fn read<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
+    pub(crate) fn read<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
         let py = slf.py();
         if !Self::is_native(state) || state.packet_limit.get().is_none() {
             return verdict(Self::inherited(slf, intern!(py, "doRead"), ())?);

@@ -14,7 +14,8 @@ use ropewalk::os::socket::{self, Address};
 
 use crate::datagram::{Datagram, Family, State};
 use crate::datagram_addresses;
-use crate::datagram_io::{Outcome, os_error};
+use crate::datagram_io::os_error;
+use crate::member::Outcome;
 use crate::sources::lend;
 use crate::twisted;
 

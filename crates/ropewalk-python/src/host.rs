@@ -11,7 +11,7 @@ use ropewalk::os::{PollerKind, Readiness, Token};
 
 use crate::attached::{attached, detached};
 use crate::core::Core;
-use crate::datagram::Datagram;
+use crate::member::Member;
 use crate::process::ChildProcess;
 use crate::process_pipe::Pipe;
 use crate::sources::{Foreign, Source};
@@ -83,39 +83,9 @@ impl Host for PyHost {
             return self.preen(&source.object(py));
         }
         match source {
-            Source::Stream(stream) => {
-                let stream = stream.bind(py);
-                self.in_context(
-                    py,
-                    |below| Stream::log_context(stream, below),
-                    || {
-                        let (why, in_read) = Stream::deliver(stream, readiness);
-                        self.disconnect_stream(stream, why, in_read)
-                    },
-                );
-            }
-            Source::Datagram(port) => {
-                let port = port.bind(py);
-                self.in_context(
-                    py,
-                    |below| Datagram::log_context(port, below),
-                    || {
-                        let (why, in_read) = Datagram::deliver(port, readiness);
-                        self.disconnect(py, port.as_any(), why, in_read)
-                    },
-                );
-            }
-            Source::Pipe(pipe) => {
-                let pipe = pipe.bind(py);
-                self.in_context(
-                    py,
-                    |below| Pipe::log_context(pipe, below),
-                    || {
-                        let (why, in_read) = Pipe::deliver(pipe, readiness);
-                        self.disconnect(py, pipe.as_any(), why, in_read)
-                    },
-                );
-            }
+            Source::Stream(stream) => self.deliver(stream.bind(py), readiness),
+            Source::Datagram(port) => self.deliver(port.bind(py), readiness),
+            Source::Pipe(pipe) => self.deliver(pipe.bind(py), readiness),
             // Dealt with above: it has no methods of a descriptor.
             Source::Child(_) => {}
             Source::Foreign(foreign) => {
@@ -171,6 +141,18 @@ impl Host for PyHost {
 }
 
 impl PyHost {
+    /// Delivers readiness to a native transport.
+    fn deliver<T: Member>(&self, member: &Bound<'_, T>, readiness: Readiness) {
+        self.in_context(
+            member.py(),
+            |below| T::log_context(member, below),
+            || {
+                let (why, in_read) = T::deliver(member, readiness);
+                self.disconnect_member(member, why, in_read)
+            },
+        );
+    }
+
     /// Hears of a child's end, in the context that callbacks of Twisted's `SIGCHLD` waker have.
     fn child_ended(&self, child: &Bound<'_, ChildProcess>) {
         let py = child.py();
@@ -194,15 +176,15 @@ impl PyHost {
         self.finish(py, preen());
     }
 
-    /// `_disconnectSelectable` for a native stream, without the detours unless the reactor's class
+    /// `_disconnectSelectable` for a native transport, without the detours unless the reactor's class
     /// has a method of its own or the reason is a rare one.
-    fn disconnect_stream(
+    fn disconnect_member<T: Member>(
         &self,
-        stream: &Bound<'_, Stream>,
+        member: &Bound<'_, T>,
         why: Option<Bound<'_, PyAny>>,
         in_read: bool,
     ) -> PyResult<()> {
-        let py = stream.py();
+        let py = member.py();
         let Some(why) = why else { return Ok(()) };
         let names = twisted::names(py)?;
         let done = why.is(&names.connection_done);
@@ -213,16 +195,16 @@ impl PyHost {
             () => None,
         };
         let Some(failure) = failure else {
-            return self.disconnect(py, stream.as_any(), Some(why), in_read);
+            return self.disconnect(py, member.as_any(), Some(why), in_read);
         };
-        Stream::set_reading(stream, false)?;
+        T::set_reading(member, false)?;
         let method = if done && in_read {
             intern!(py, "readConnectionLost")
         } else {
-            Stream::set_writing(stream, false)?;
+            T::set_writing(member, false)?;
             intern!(py, "connectionLost")
         };
-        stream.call_method1(method, (failure,)).map(drop)
+        member.as_any().call_method1(method, (failure,)).map(drop)
     }
 
     /// `_disconnectSelectable`, when a descriptor said why it is to go.

@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyType};
-use pyo3::{PyTraverseError, PyTypeInfo, PyVisit};
+use pyo3::types::{PyDict, PyList};
+use pyo3::{PyTraverseError, PyVisit};
 use ropewalk::engine::Engine;
 use ropewalk::os::{Interest, Readiness, SourceFd, Token};
 
@@ -147,13 +147,4 @@ fn switch(role: &Cell<bool>, on: bool, update: impl FnOnce() -> PyResult<()>) ->
         return Ok(());
     }
     update().inspect_err(|_| role.set(false))
-}
-
-/// Whether `class` overrides what the native class `T` has under `name`.
-pub(crate) fn overrides<T: PyTypeInfo>(
-    class: &Bound<'_, PyType>,
-    name: &Bound<'_, PyString>,
-) -> PyResult<bool> {
-    let ours = class.py().get_type::<T>();
-    Ok(!class.getattr(name)?.is(&ours.getattr(name)?))
 }

@@ -6,18 +6,16 @@
 
 use std::io::{self, IoSlice};
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use ropewalk::os::{Readiness, pipe};
-use ropewalk::proto::Flow;
 
-use crate::chunk::Chunk;
-use crate::host::{Verdict, hang_up, lost, raised, verdict};
+use crate::host::{Verdict, hang_up, lost, verdict};
+use crate::member::{Member, Outcome};
+use crate::outgoing::{all_bytes, bytes_only};
 use crate::process_pipe::{Pipe, State};
 use crate::sources::lend;
-use crate::stream_io::{Outcome, Released, SEND_LIMIT};
 use crate::twisted;
 
 /// The most that is delivered at a time, in bytes, as by Twisted's `fdesc.readFromFD`.
@@ -26,56 +24,21 @@ const READ_LIMIT: usize = 8192;
 /// How many reads one event is good for. Together they are what a pipe holds.
 const READS: usize = 8;
 
-/// How many chunks one system call gathers.
-const GATHER: usize = 16;
-
 impl Pipe {
-    /// Delivers readiness: read, then write, as `_doReadOrWrite` of Twisted's poll-like reactors.
-    pub(crate) fn deliver<'py>(slf: &Bound<'py, Self>, readiness: Readiness) -> Verdict<'py> {
+    pub(crate) fn ready<'py>(slf: &Bound<'py, Self>, readiness: Readiness) -> Verdict<'py> {
         let py = slf.py();
         let state = slf.get().state(py);
         state.ready_requested.set(false);
+        let reading = state.membership.is_reading();
         if lost(readiness) {
-            return hang_up(py, state.membership.is_reading());
+            return hang_up(py, reading);
         }
-        let mut in_read = false;
-        match Self::attempt(slf, state, readiness, &mut in_read) {
-            Ok(why) => (why, in_read),
-            Err(error) => (Some(raised(py, error)), in_read),
-        }
-    }
-
-    fn attempt<'py>(
-        slf: &Bound<'py, Self>,
-        state: &State,
-        readiness: Readiness,
-        in_read: &mut bool,
-    ) -> Outcome<'py> {
-        let py = slf.py();
-        if readiness.is_readable() && state.membership.is_reading() {
-            *in_read = true;
-            let why = if state.class_reads.get() {
-                verdict(slf.call_method0(intern!(py, "doRead"))?)?
-            } else {
-                Self::read(slf, state)?
-            };
-            if why.is_some() {
-                return Ok(why);
-            }
-        }
-        if readiness.is_writable() && state.membership.is_writing() {
-            *in_read = false;
-            return if state.class_writes.get() {
-                verdict(slf.call_method0(intern!(py, "doWrite"))?)
-            } else {
-                Self::write_out(slf, state)
-            };
-        }
-        Ok(None)
+        let reads = readiness.is_readable() && reading;
+        Self::read_or_write(slf, reads, readiness.is_writable())
     }
 
     /// Reads what there is, and hands it on piece by piece while it is wanted.
-    fn read<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
+    pub(crate) fn read<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
         let py = slf.py();
         let was_reading = state.membership.is_reading();
         let mut buffer = [0; READ_LIMIT];
@@ -97,12 +60,12 @@ impl Pipe {
     }
 
     /// `doWrite`: writes what is queued and, when nothing is left, does what was waiting for that.
-    fn write_out<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
+    pub(crate) fn write_queued<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
         let py = slf.py();
         if state.write_failed.get() || write(state).is_err() {
             return Ok(Some(twisted::names(py)?.connection_lost.bind(py).clone()));
         }
-        if !state.queue.borrow().is_empty() {
+        if !state.queue.is_empty() {
             if !state.blocked.replace(true) {
                 Self::update(slf)?;
             }
@@ -134,7 +97,7 @@ impl Pipe {
     pub(crate) fn flush(slf: &Bound<'_, Self>) {
         let py = slf.py();
         let state = slf.get().state(py);
-        if !state.membership.is_writing() || state.class_writes.get() {
+        if !state.membership.is_writing() || Self::python_writes(slf) {
             return;
         }
         state.write_failed.set(write(state).is_err());
@@ -145,7 +108,7 @@ impl Pipe {
 
     fn flushed(slf: &Bound<'_, Self>, state: &State) -> PyResult<()> {
         let py = slf.py();
-        let drained = state.queue.borrow().is_empty();
+        let drained = state.queue.is_empty();
         if state.write_failed.get() || (drained && Self::something_follows(slf)?) {
             if !state.ready_requested.replace(true) {
                 state.membership.request_ready(py, Readiness::WRITABLE);
@@ -185,11 +148,6 @@ impl Pipe {
             && !Self::has(slf, intern!(py, "_writeDisconnected"))?)
     }
 
-    fn enqueue(state: &State, data: &Bound<'_, PyBytes>) {
-        // The queue's own flow control is not asked: Twisted's rule counts `bufferSize`.
-        let _: Flow = state.queue.borrow_mut().push(Chunk::new(data));
-    }
-
     fn enqueued(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         if !slf.getattr(intern!(py, "producer"))?.is_none() {
@@ -211,23 +169,21 @@ impl Pipe {
         if !Self::takes_writes(slf)? || data.as_bytes().is_empty() {
             return Ok(());
         }
-        Self::enqueue(state, data);
+        state.queue.push(data);
         Self::enqueued(slf)
     }
 
     /// `ITransport.writeSequence`: queues every element, or none if one is not `bytes`.
     #[pyo3(name = "writeSequence")]
     fn write_sequence(slf: &Bound<'_, Self>, iovec: &Bound<'_, PyAny>) -> PyResult<()> {
-        let chunks = iovec.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-        let chunks = chunks.iter().map(bytes_only);
-        let chunks = chunks.collect::<PyResult<Vec<_>>>()?;
+        let chunks = all_bytes(iovec)?;
         if !Self::takes_writes(slf)? || chunks.is_empty() {
             return Ok(());
         }
         let state = slf.get().state(slf.py());
         for chunk in chunks {
             if !chunk.as_bytes().is_empty() {
-                Self::enqueue(state, chunk);
+                state.queue.push(&chunk);
             }
         }
         Self::enqueued(slf)
@@ -242,34 +198,19 @@ impl Pipe {
     /// Writes what is queued.
     #[pyo3(name = "doWrite")]
     fn do_write<'py>(slf: &Bound<'py, Self>) -> Outcome<'py> {
-        Self::write_out(slf, slf.get().state(slf.py()))
+        Self::write_queued(slf, slf.get().state(slf.py()))
     }
 }
 
-fn bytes_only<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
-    data.cast::<PyBytes>()
-        .map_err(|_| PyTypeError::new_err("Data must be bytes"))
-}
-
-/// Writes once what is queued, up to [`SEND_LIMIT`]. A full pipe is no error.
+/// Writes once what is queued. A full pipe is no error.
 fn write(state: &State) -> PyResult<()> {
-    let queue = state.queue.borrow();
-    if queue.is_empty() {
+    if state.queue.is_empty() {
         return Ok(());
     }
-    let mut slices = [IoSlice::new(&[]); GATHER];
-    let filled = queue.fill_slices(&mut slices, SEND_LIMIT);
-    let count = match pipe::write_vectored(lend(state.number()?)?, &slices[..filled]) {
-        Ok(count) => count,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-        Err(error) => return Err(error.into()),
+    let fd = lend(state.number()?)?;
+    let written = |slices: &[IoSlice<'_>]| match pipe::write_vectored(fd, slices) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        written => written,
     };
-    drop(queue);
-    let mut queue = state.queue.borrow_mut();
-    // Dropped when the queue is not borrowed: a subclass of `bytes` may run code when it goes.
-    let mut released = Released::default();
-    queue.advance(count, &mut |chunk| released.keep(chunk));
-    drop(queue);
-    drop(released);
-    Ok(())
+    Ok(state.queue.offer(written)?)
 }

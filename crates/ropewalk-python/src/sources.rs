@@ -16,6 +16,7 @@ use crate::attached::attached;
 use crate::core::Core;
 use crate::datagram::Datagram;
 use crate::host::PyHost;
+use crate::member::Member;
 use crate::process::ChildProcess;
 use crate::process_pipe::Pipe;
 use crate::stream::Stream;

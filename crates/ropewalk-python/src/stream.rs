@@ -1,23 +1,26 @@
 //! The native base of stream transports: `class Server(_ropewalk.Stream, tcp.Server)`.
 //!
-//! Hot methods are here and in [`crate::stream_io`]; cold ones are inherited from Twisted's class,
+//! Hot methods are in [`crate::stream_read`] and [`crate::stream_write`]; cold ones are inherited from Twisted's class,
 //! which finds here the attributes it expects. State that Twisted keeps in instance attributes is
 //! kept natively and shown under the same names.
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit, intern};
-use ropewalk::proto::WriteQueue;
+use ropewalk::os::Readiness;
 
 use crate::attached::Attached;
-use crate::chunk::Chunk;
 use crate::core::Core;
-use crate::membership::{Membership, overrides};
+use crate::host::Verdict;
+use crate::member::{Member, Outcome, Overrides};
+use crate::membership::Membership;
+use crate::outgoing::Outgoing;
 use crate::sources::Source;
+use crate::stream_socket::Descriptor;
 use crate::tls::{Records, TlsState};
 use crate::twisted;
 
@@ -29,10 +32,11 @@ pub(crate) struct Stream {
 
 pub(crate) struct State {
     pub(crate) membership: Membership,
+    overrides: Overrides,
     pub(crate) descriptor: Descriptor,
     pub(crate) protocol: RefCell<Option<Py<PyAny>>>,
     pub(crate) producer: RefCell<Option<Py<PyAny>>>,
-    pub(crate) queue: RefCell<WriteQueue<Chunk>>,
+    pub(crate) queue: Outgoing,
     /// What was assigned to `doRead` or `doWrite` on the instance (a connecting client does).
     pub(crate) do_read: RefCell<Option<Py<PyAny>>>,
     pub(crate) do_write: RefCell<Option<Py<PyAny>>>,
@@ -40,14 +44,6 @@ pub(crate) struct State {
     pub(crate) buffer_size: Cell<usize>,
     pub(crate) flags: Flags,
     pub(crate) tls: TlsState,
-}
-
-/// The descriptor and who owns it: this object, until somebody asks for the Python socket.
-#[derive(Default)]
-pub(crate) struct Descriptor {
-    number: Cell<RawFd>,
-    owned: RefCell<Option<OwnedFd>>,
-    pub(crate) socket: RefCell<Option<Py<PyAny>>>,
 }
 
 #[derive(Default)]
@@ -69,10 +65,6 @@ pub(crate) struct Flags {
     pub(crate) streaming_producer: Cell<bool>,
     pub(crate) producer_paused: Cell<bool>,
     pub(crate) tls: Cell<bool>,
-    /// Whether a subclass overrides `doRead`, `doWrite` or `logPrefix`.
-    pub(crate) class_reads: Cell<bool>,
-    pub(crate) class_writes: Cell<bool>,
-    class_logs: Cell<bool>,
     /// Whether the class is one of UNIX streams, with whose data descriptors may come.
     pub(crate) unix: Cell<bool>,
     /// Whether descriptors wait to be sent.
@@ -83,88 +75,81 @@ impl Stream {
     pub(crate) fn state<'py>(&'py self, py: Python<'py>) -> &'py State {
         self.state.get(py)
     }
+}
 
-    pub(crate) fn is_reading(&self, py: Python<'_>) -> bool {
-        self.state.get(py).membership.is_reading()
+impl Member for Stream {
+    fn membership<'py>(&'py self, py: Python<'py>) -> &'py Membership {
+        &self.state.get(py).membership
     }
 
-    pub(crate) fn is_writing(&self, py: Python<'_>) -> bool {
-        self.state.get(py).membership.is_writing()
+    fn overrides<'py>(&'py self, py: Python<'py>) -> &'py Overrides {
+        &self.state.get(py).overrides
     }
 
-    /// Starts or stops reading.
-    pub(crate) fn set_reading(slf: &Bound<'_, Self>, reading: bool) -> PyResult<()> {
-        let membership = &slf.get().state.get(slf.py()).membership;
-        membership.set_reading(reading, || Self::update(slf))
+    fn core(slf: &Bound<'_, Self>) -> PyResult<Py<Core>> {
+        let core = slf.get().state.get(slf.py()).membership.core(slf.py());
+        core.ok_or_else(detached)
     }
 
-    /// Starts or stops writing. What is queued is sent at the end of this batch.
-    pub(crate) fn set_writing(slf: &Bound<'_, Self>, writing: bool) -> PyResult<()> {
-        let state = slf.get().state.get(slf.py());
-        state.membership.set_writing(writing, || {
-            state.flags.blocked.set(false);
-            Self::update(slf)
-        })
+    fn number(slf: &Bound<'_, Self>) -> PyResult<RawFd> {
+        slf.get().state.get(slf.py()).descriptor.current(slf.py())
     }
 
-    /// Tells the engine what the stream wants now: a flush, or word of when there is room for more.
-    pub(crate) fn update(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let state = slf.get().state.get(py);
-        let membership = &state.membership;
-        let core = membership.core(py).ok_or_else(detached)?;
-        let engine = &core.get().state(py).engine;
-        let blocked = state.flags.blocked.get() || Self::python_writes(state);
-        let number = || state.descriptor.current(py);
-        let source = || Source::Stream(slf.clone().unbind());
-        let token = membership.update(engine, blocked, number, source)?;
-        if let (Some(token), true) = (token, membership.is_writing() && !blocked) {
-            engine.request_flush(token);
-        }
-        Ok(())
+    fn source(slf: &Bound<'_, Self>) -> Source {
+        Source::Stream(slf.clone().unbind())
+    }
+
+    fn awaits_room(slf: &Bound<'_, Self>) -> bool {
+        slf.get().state.get(slf.py()).flags.blocked.get() || Self::python_writes(slf)
+    }
+
+    fn writing_changes(slf: &Bound<'_, Self>) {
+        slf.get().state.get(slf.py()).flags.blocked.set(false);
+    }
+
+    fn log_prefix_kept<'py>(slf: &Bound<'py, Self>) -> Option<Bound<'py, PyAny>> {
+        Some(slf.get().log_prefix(slf.py()))
     }
 
     /// Whether `doRead` is Python's: of a subclass, or assigned on the instance.
-    pub(crate) fn python_reads(state: &State) -> bool {
-        state.flags.class_reads.get() || state.do_read.borrow().is_some()
+    fn python_reads(slf: &Bound<'_, Self>) -> bool {
+        slf.get().state.get(slf.py()).python_reads()
     }
 
-    /// Whether `doWrite` is Python's.
-    pub(crate) fn python_writes(state: &State) -> bool {
-        state.flags.class_writes.get() || state.do_write.borrow().is_some()
+    fn python_writes(slf: &Bound<'_, Self>) -> bool {
+        slf.get().state.get(slf.py()).python_writes()
     }
 
-    /// The context to push while this stream's callbacks run.
-    ///
-    /// A cached one fits while nothing but the default context is below it.
-    pub(crate) fn log_context(
-        slf: &Bound<'_, Self>,
-        below: &Bound<'_, PyList>,
-    ) -> PyResult<Py<PyDict>> {
-        let py = slf.py();
-        let plain = below.len() == 1;
-        let state = slf.get().state.get(py);
-        let prefix = (plain && !state.flags.class_logs.get()).then(|| slf.get().log_prefix(py));
-        state.membership.log_context(slf.as_any(), prefix, below)
+    fn deliver<'py>(slf: &Bound<'py, Self>, readiness: Readiness) -> Verdict<'py> {
+        Self::ready(slf, readiness)
     }
 
-    /// Closes the descriptor: through the Python socket if there is one, else right here.
-    fn close_descriptor(slf: &Bound<'_, Self>, orderly: bool) -> PyResult<()> {
-        let py = slf.py();
-        let descriptor = &slf.get().state.get(py).descriptor;
-        if descriptor.socket.borrow().is_some() {
-            slf.call_method1(intern!(py, "_closeSocket"), (orderly,))?;
-            let socket = descriptor.socket.take();
-            drop(socket);
-        } else if let Some(owned) = descriptor.owned.take() {
-            crate::stream_io::close(owned, orderly);
-        }
-        descriptor.number.set(NO_DESCRIPTOR);
-        Ok(())
+    fn read_in<'py>(slf: &Bound<'py, Self>) -> Outcome<'py> {
+        Self::read(slf, slf.get().state.get(slf.py()))
+    }
+
+    fn write_out<'py>(slf: &Bound<'py, Self>) -> Outcome<'py> {
+        Self::write_queued(slf, slf.get().state.get(slf.py()))
     }
 }
 
 impl State {
+    /// Whether `doRead` is Python's: of a subclass, or assigned on the instance.
+    pub(crate) fn python_reads(&self) -> bool {
+        self.overrides.reads() || self.do_read.borrow().is_some()
+    }
+
+    /// Whether `doWrite` is Python's.
+    pub(crate) fn python_writes(&self) -> bool {
+        self.overrides.writes() || self.do_write.borrow().is_some()
+    }
+
+    /// The producer, if there is one.
+    pub(crate) fn producer(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let producer = self.producer.borrow();
+        producer.as_ref().map(|producer| producer.clone_ref(py))
+    }
+
     /// The protocol; an `AttributeError` once the connection is lost.
     pub(crate) fn protocol<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let protocol = self.protocol.borrow();
@@ -176,28 +161,8 @@ impl State {
     }
 }
 
-const NO_DESCRIPTOR: RawFd = -1;
-
 fn detached() -> PyErr {
     PyTypeError::new_err("this transport has no ropewalk reactor: its __init__ was not called")
-}
-
-impl Descriptor {
-    /// The number to use now: -1 once the program closed the socket behind our back.
-    pub(crate) fn current(&self, py: Python<'_>) -> PyResult<RawFd> {
-        let socket = self.socket.borrow();
-        match socket.as_ref() {
-            None => Ok(self.number.get()),
-            Some(socket) => {
-                let socket = socket.bind(py).clone();
-                socket.call_method0(intern!(py, "fileno"))?.extract()
-            }
-        }
-    }
-
-    fn exists(&self) -> bool {
-        self.socket.borrow().is_some() || self.owned.borrow().is_some()
-    }
 }
 
 #[pymethods]
@@ -205,17 +170,14 @@ impl Stream {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, pyo3::types::PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        let descriptor = Descriptor {
-            number: Cell::new(NO_DESCRIPTOR),
-            ..Descriptor::default()
-        };
         Self {
             state: Attached::new(State {
                 membership: Membership::default(),
-                descriptor,
+                overrides: Overrides::default(),
+                descriptor: Descriptor::default(),
                 protocol: RefCell::default(),
                 producer: RefCell::default(),
-                queue: RefCell::new(WriteQueue::new()),
+                queue: Outgoing::default(),
                 do_read: RefCell::default(),
                 do_write: RefCell::default(),
                 logstr: RefCell::default(),
@@ -233,62 +195,10 @@ impl Stream {
         let state = slf.get().state.get(py);
         state.membership.join(core.clone().unbind());
         let class = slf.get_type();
-        let flags = &state.flags;
-        let overrides = |name| overrides::<Self>(&class, name);
-        flags.class_reads.set(overrides(intern!(py, "doRead"))?);
-        flags.class_writes.set(overrides(intern!(py, "doWrite"))?);
-        flags.class_logs.set(overrides(intern!(py, "logPrefix"))?);
+        state.overrides.look(slf)?;
         let unix = class.getattr(intern!(py, "_isUNIX"))?;
-        flags.unix.set(unix.is_truthy()?);
+        state.flags.unix.set(unix.is_truthy()?);
         Ok(())
-    }
-
-    /// The Python socket on this stream's descriptor.
-    #[getter]
-    fn socket<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let descriptor = &slf.get().state.get(py).descriptor;
-        if let Some(socket) = descriptor.socket.borrow().as_ref() {
-            return Ok(socket.bind(py).clone());
-        }
-        let Some(number) = descriptor.owned.borrow().as_ref().map(AsRawFd::as_raw_fd) else {
-            return Err(PyAttributeError::new_err("socket"));
-        };
-        let socket = twisted::socket_from_descriptor(py, number)?;
-        // From here on the socket owns the descriptor.
-        if let Some(owned) = descriptor.owned.take() {
-            let _: RawFd = std::os::fd::IntoRawFd::into_raw_fd(owned);
-        }
-        *descriptor.socket.borrow_mut() = Some(socket.clone().unbind());
-        Ok(socket)
-    }
-
-    #[setter(socket)]
-    fn set_socket(&self, py: Python<'_>, socket: &Bound<'_, PyAny>) -> PyResult<()> {
-        let descriptor = &self.state.get(py).descriptor;
-        descriptor
-            .number
-            .set(socket.call_method0(intern!(py, "fileno"))?.extract()?);
-        let old = descriptor.socket.replace(Some(socket.clone().unbind()));
-        drop(old);
-        Ok(())
-    }
-
-    #[deleter(socket)]
-    fn del_socket(&self, py: Python<'_>) -> PyResult<()> {
-        let descriptor = &self.state.get(py).descriptor;
-        if !descriptor.exists() {
-            return Err(PyAttributeError::new_err("socket"));
-        }
-        let old = (descriptor.socket.take(), descriptor.owned.take());
-        descriptor.number.set(NO_DESCRIPTOR);
-        drop(old);
-        Ok(())
-    }
-
-    /// The descriptor's number, or -1 when there is none any more.
-    fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
-        self.state.get(py).descriptor.current(py)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -332,30 +242,6 @@ impl Stream {
 
 #[pymethods]
 impl Stream {
-    /// Starts reading.
-    #[pyo3(name = "startReading")]
-    fn start_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::set_reading(slf, true)
-    }
-
-    /// Stops reading: no event reaches the stream until it reads or writes again.
-    #[pyo3(name = "stopReading")]
-    fn stop_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::set_reading(slf, false)
-    }
-
-    /// Asks for what is queued to be sent, and for what has to follow.
-    #[pyo3(name = "startWriting")]
-    fn start_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::set_writing(slf, true)
-    }
-
-    /// Stops writing; what is queued stays queued.
-    #[pyo3(name = "stopWriting")]
-    fn stop_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::set_writing(slf, false)
-    }
-
     /// `IPushProducer.pauseProducing`.
     #[pyo3(name = "pauseProducing")]
     fn pause_producing(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -382,21 +268,15 @@ impl Stream {
         }
         state.flags.disconnected.set(true);
         state.flags.connected.set(false);
-        let producer = state
-            .producer
-            .borrow()
-            .as_ref()
-            .map(|producer| producer.clone_ref(py));
-        if let Some(producer) = producer {
+        if let Some(producer) = state.producer(py) {
             producer.call_method0(py, intern!(py, "stopProducing"))?;
             let old = state.producer.take();
             drop(old);
         }
         Self::set_reading(slf, false)?;
         Self::set_writing(slf, false)?;
-        Self::close_descriptor(slf, !twisted::is_abort(reason)?)?;
-        let unsent = state.queue.replace(WriteQueue::new());
-        drop(unsent);
+        Self::close_socket(slf, !twisted::is_abort(reason)?)?;
+        state.queue.clear();
         let Some(protocol) = state.protocol.take() else {
             return Err(PyAttributeError::new_err("protocol"));
         };
@@ -408,15 +288,5 @@ impl Stream {
             layer.get().release(py);
         }
         outcome.map(drop)
-    }
-}
-
-impl Stream {
-    /// A stream that owns `fd` itself, for a connection just accepted.
-    pub(crate) fn adopt(&self, py: Python<'_>, fd: OwnedFd) {
-        let descriptor = &self.state.get(py).descriptor;
-        descriptor.number.set(fd.as_raw_fd());
-        let old = descriptor.owned.replace(Some(fd));
-        drop(old);
     }
 }

@@ -3,8 +3,8 @@
 use pyo3::exceptions::PyAttributeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
 
+use crate::member::Member;
 use crate::stream::Stream;
 use crate::tls::Records;
 
@@ -37,11 +37,7 @@ impl Stream {
 
     #[getter]
     fn producer(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.state(py)
-            .producer
-            .borrow()
-            .as_ref()
-            .map(|producer| producer.clone_ref(py))
+        self.state(py).producer(py)
     }
 
     #[setter(producer)]
@@ -140,40 +136,10 @@ impl Stream {
         self.state(py).buffer_size.set(size);
     }
 
-    /// Twisted's send-immediately buffer: empty here, for all that is unsent is in one queue.
-    #[getter(dataBuffer)]
-    fn data_buffer<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, b"")
-    }
-
-    /// How much of `dataBuffer` is sent.
-    #[getter]
-    fn offset(&self) -> usize {
-        0
-    }
-
-    /// What is unsent, chunk by chunk.
-    #[getter(_tempDataBuffer)]
-    fn unsent<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let queue = self.state(py).queue.borrow();
-        let chunks: Vec<_> = queue
-            .slices()
-            .map(|slice| PyBytes::new(py, slice))
-            .collect();
-        drop(queue);
-        PyList::new(py, chunks)
-    }
-
     /// Whether input is waited for.
     #[getter(_isReading)]
     fn reads(&self, py: Python<'_>) -> bool {
         self.is_reading(py)
-    }
-
-    /// How much is unsent, in bytes.
-    #[getter(_tempDataLen)]
-    fn unsent_length(&self, py: Python<'_>) -> usize {
-        self.state(py).queue.borrow().len()
     }
 }
 

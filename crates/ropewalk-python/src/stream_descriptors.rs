@@ -8,11 +8,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::PyList;
 use ropewalk::os::socket;
 
+use crate::member::Outcome;
 use crate::stream::{State, Stream};
-use crate::stream_io::{Outcome, SEND_LIMIT, sent};
 
 impl Stream {
     /// Reads once; on a UNIX stream, descriptors too.
@@ -45,32 +45,17 @@ impl Stream {
     /// `writeSomeData` of Twisted's `_SendmsgMixin` does. Answers what it says to be wrong.
     pub(crate) fn pass_descriptors<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
         let py = slf.py();
-        let data = front(py, state)?;
+        let data = state.queue.front(py)?;
         let returned = slf.call_method1(intern!(py, "writeSomeData"), (&data,))?;
         let Ok(count) = returned.extract::<usize>() else {
             return Ok(Some(returned));
         };
-        sent(state, count.min(data.as_bytes().len()));
+        state.queue.forget(count.min(data.as_bytes().len()));
         if slf.getattr(intern!(py, "_sendmsgQueue"))?.is_empty()? {
             state.flags.passes_descriptors.set(false);
         }
         Ok(None)
     }
-}
-
-/// The beginning of what is queued, no longer than one turn sends.
-fn front<'py>(py: Python<'py>, state: &State) -> PyResult<Bound<'py, PyBytes>> {
-    let queue = state.queue.borrow();
-    let length = queue.len().min(SEND_LIMIT);
-    PyBytes::new_with(py, length, |mut room| {
-        for slice in queue.slices() {
-            let count = slice.len().min(room.len());
-            let (place, rest) = room.split_at_mut(count);
-            place.copy_from_slice(&slice[..count]);
-            room = rest;
-        }
-        Ok(())
-    })
 }
 
 #[pymethods]

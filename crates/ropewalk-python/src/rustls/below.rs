@@ -4,12 +4,11 @@
 use std::io;
 
 use pyo3::prelude::*;
-use ropewalk::proto::Flow;
 
 use super::Layer;
+use crate::member::Outcome;
 use crate::sources::lend;
 use crate::stream::{State as StreamState, Stream};
-use crate::stream_io::Outcome;
 use crate::twisted;
 
 #[pymethods]
@@ -136,7 +135,7 @@ impl Layer {
                 return false;
             }
             if Stream::takes_writes(stream) {
-                let _: Flow = stream.queue.borrow_mut().push_copy(outgoing);
+                stream.queue.push_copy(outgoing);
             }
             session.advance(outgoing.len(), &mut spare);
             true

@@ -11,8 +11,9 @@ use ropewalk::proto::tls::TlsError;
 
 use super::{Layer, held_by};
 use crate::chunk::Chunk;
+use crate::member::Member;
+use crate::outgoing::{Released, SEND_LIMIT};
 use crate::stream::Stream;
-use crate::stream_io::{Released, SEND_LIMIT};
 
 /// How much plaintext waits at most for the end of a batch, in bytes: as much as Twisted gathers.
 const GATHER_LIMIT: usize = 64_000;

@@ -1,8 +1,8 @@
 //! What the TLS layer asks of the stream below it.
 
 use pyo3::prelude::*;
-use ropewalk::proto::Flow;
 
+use crate::member::Member;
 use crate::stream::{State, Stream};
 
 impl Stream {
@@ -12,7 +12,7 @@ impl Stream {
         if !Self::takes_writes(state) {
             return Ok(());
         }
-        let _: Flow = state.queue.borrow_mut().push_copy(data);
+        state.queue.push_copy(data);
         Self::set_writing(slf, true)
     }
 
@@ -44,7 +44,7 @@ impl Stream {
         if !state.flags.streaming_producer.get() || state.producer.borrow().is_none() {
             return false;
         }
-        let queued = state.queue.borrow().len() + more + overhead(more);
+        let queued = state.queue.len() + more + overhead(more);
         state.flags.passes_descriptors.get() || queued > state.buffer_size.get()
     }
 

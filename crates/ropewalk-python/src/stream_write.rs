@@ -1,162 +1,34 @@
-//! What a native stream does when it is ready, and how it writes.
+//! How a native stream writes.
 //!
-//! The rules are those of `twisted.internet.abstract.FileDescriptor` and `tcp.Connection`: one
-//! read per event, writes queued and sent later, and whatever follows a completed flush (resuming
-//! a producer, closing, half-closing) happens in a later dispatch, never inside the flush.
+//! The rules are those of `twisted.internet.abstract.FileDescriptor`: writes are queued and sent
+//! later, and whatever follows a completed flush (resuming a producer, closing, half-closing) happens
+//! in a later dispatch, never inside the flush.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
-use pyo3::exceptions::{PyBrokenPipeError, PyTypeError};
+use pyo3::exceptions::PyBrokenPipeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 use ropewalk::os::{Readiness, socket};
-use ropewalk::proto::Flow;
 
-use crate::chunk::Chunk;
-use crate::host::{Verdict, hang_up, lost, raised, verdict};
-use crate::rustls::Layer;
+use crate::host::verdict;
+use crate::member::{Member, Outcome};
+use crate::outgoing::{all_bytes, bytes_only};
 use crate::sources::lend;
 use crate::stream::{State, Stream};
-use crate::tls::{self, Records};
 use crate::twisted;
-
-/// The most one turn sends from one stream, in bytes: Twisted's `SEND_LIMIT`.
-pub(crate) const SEND_LIMIT: usize = 128 * 1024;
 
 /// `ENOBUFS` on Linux, macOS and the BSDs in turn.
 const NO_BUFFERS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
 
-/// How many chunks one system call gathers.
-const GATHER: usize = 16;
-
-pub(crate) type Outcome<'py> = PyResult<Option<Bound<'py, PyAny>>>;
-
 impl Stream {
-    /// Delivers readiness: read, then write, as `_doReadOrWrite` of Twisted's poll-like reactors.
-    pub(crate) fn deliver<'py>(slf: &Bound<'py, Self>, readiness: Readiness) -> Verdict<'py> {
-        let py = slf.py();
-        let state = slf.get().state(py);
-        state.flags.ready_requested.set(false);
-        if lost(readiness) {
-            return hang_up(
-                py,
-                state.membership.is_reading() && !state.flags.peer_reset.get(),
-            );
-        }
-        let mut in_read = false;
-        match Self::attempt(slf, state, readiness, &mut in_read) {
-            Ok(why) => (why, in_read),
-            Err(error) => (Some(raised(py, error)), in_read),
-        }
-    }
-
-    fn attempt<'py>(
-        slf: &Bound<'py, Self>,
-        state: &State,
-        readiness: Readiness,
-        in_read: &mut bool,
-    ) -> Outcome<'py> {
-        let py = slf.py();
-        if state.descriptor.current(py)? == -1 {
-            return Ok(Some(twisted::names(py)?.no_descriptor.bind(py).clone()));
-        }
-        if readiness.is_readable() {
-            *in_read = true;
-            let why = if Self::python_reads(state) {
-                verdict(slf.call_method0(intern!(py, "doRead"))?)?
-            } else {
-                Self::read(slf, state)?
-            };
-            if why.is_some() {
-                return Ok(why);
-            }
-        }
-        if readiness.is_writable() && state.membership.is_writing() {
-            *in_read = false;
-            return if Self::python_writes(state) {
-                verdict(slf.call_method0(intern!(py, "doWrite"))?)
-            } else {
-                Self::write_out(slf, state)
-            };
-        }
-        Ok(None)
-    }
-
-    /// One read, handed to the protocol.
-    fn read<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
-        let py = slf.py();
-        if let Some(layer) = state.tls.layer(py) {
-            if Layer::is_protocol_of(&layer, state) {
-                return Layer::read_from(&layer, slf, state);
-            }
-        }
-        let records = match state.tls.records(py) {
-            Some(records) if records.get().is_busy(py) => return Ok(None),
-            Some(records) => Records::if_receiving(records, state)?,
-            None => None,
-        };
-        let fd = lend(state.descriptor.current(py)?)?;
-        let Some(mut buffer) = Self::take_buffer(py, state) else {
-            return Ok(None);
-        };
-        let limit = state.buffer_size.get().min(buffer.len());
-        let mut descriptors = Vec::new();
-        let received = Self::receive(state, fd, &mut buffer[..limit], &mut descriptors);
-        let data = match (received, &records) {
-            (Err(error), _) => Err(error),
-            (Ok(0), _) => Ok(Data::End),
-            (Ok(length), None) => Ok(Data::Bytes(PyBytes::new(py, &buffer[..length]))),
-            (Ok(length), Some(records)) => {
-                let put = records.get().put(py, &buffer[..length]);
-                Ok(Data::Records(put, records))
-            }
-        };
-        Self::give_buffer(py, state, buffer);
-        let data = match data {
-            Ok(data) => data,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(_) => return Ok(Some(twisted::names(py)?.connection_lost.bind(py).clone())),
-        };
-        if !descriptors.is_empty() {
-            Self::hand_over(slf, descriptors)?;
-        }
-        match data {
-            Data::End => Self::end_of_input(py, state),
-            Data::Bytes(data) => {
-                let protocol = state.protocol(py)?;
-                protocol.call_method1(intern!(py, "dataReceived"), (data,))?;
-                if !state.tls.settled.get() {
-                    tls::look(slf, state)?;
-                }
-                Ok(None)
-            }
-            Data::Records(put, records) => {
-                put?;
-                Records::deliver(records)?;
-                Ok(None)
-            }
-        }
-    }
-
-    /// The reason that the end of what the peer sends is.
-    pub(crate) fn end_of_input<'py>(py: Python<'py>, state: &State) -> Outcome<'py> {
-        let names = twisted::names(py)?;
-        let reason = if state.flags.peer_reset.get() {
-            &names.connection_lost
-        } else {
-            &names.connection_done
-        };
-        Ok(Some(reason.bind(py).clone()))
-    }
-
     /// `doWrite`: sends what is queued and, when nothing is left, does what was waiting for that.
-    fn write_out<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
+    pub(crate) fn write_queued<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
         let py = slf.py();
         let flags = &state.flags;
         let settled = state.tls.settle(py)?;
-        if settled && (!flags.connected.get() || Self::python_writes(state)) {
+        if settled && (!flags.connected.get() || state.python_writes()) {
             // What ran on that occasion ended the connection.
             return Ok(None);
         }
@@ -174,8 +46,7 @@ impl Stream {
         };
         if failed {
             let fd = lend(state.descriptor.current(py)?)?;
-            if !state.membership.is_reading() || !socket::has_input(fd) || Self::python_reads(state)
-            {
+            if !state.membership.is_reading() || !socket::has_input(fd) || state.python_reads() {
                 return Ok(Some(twisted::names(py)?.connection_lost.bind(py).clone()));
             }
             // What the peer sent before it broke off is read first.
@@ -183,19 +54,14 @@ impl Stream {
             request_ready(py, state);
             return Self::read(slf, state);
         }
-        if !state.queue.borrow().is_empty() {
+        if !state.queue.is_empty() {
             if !flags.blocked.replace(true) {
                 Self::update(slf)?;
             }
             return Ok(None);
         }
         Self::set_writing(slf, false)?;
-        let producer = state
-            .producer
-            .borrow()
-            .as_ref()
-            .map(|producer| producer.clone_ref(py));
-        match producer {
+        match state.producer(py) {
             Some(producer) if wants_resume(state) => {
                 flags.producer_paused.set(false);
                 producer.call_method0(py, intern!(py, "resumeProducing"))?;
@@ -227,7 +93,7 @@ impl Stream {
                 return;
             }
         }
-        if !state.membership.is_writing() || Self::python_writes(state) {
+        if !state.membership.is_writing() || state.python_writes() {
             return;
         }
         if flags.passes_descriptors.get() {
@@ -241,7 +107,7 @@ impl Stream {
             }
         }
         let failed = flags.send_failed.get();
-        let drained = state.queue.borrow().is_empty();
+        let drained = state.queue.is_empty();
         let updated = if failed || (drained && something_follows(state)) {
             request_ready(py, state);
             Ok(())
@@ -268,8 +134,8 @@ impl Stream {
         let flags = &state.flags;
         let waits =
             flags.blocked.get() || flags.send_failed.get() || flags.passes_descriptors.get();
-        let others = waits || !Self::takes_writes(state) || Self::python_writes(state);
-        if others || !state.queue.borrow().is_empty() {
+        let others = waits || !Self::takes_writes(state) || state.python_writes();
+        if others || !state.queue.is_empty() {
             return None;
         }
         state.descriptor.current(py).and_then(lend).ok()
@@ -288,30 +154,20 @@ impl Stream {
         }
     }
 
-    fn enqueue(state: &State, data: &Bound<'_, PyBytes>) {
-        // The queue's own flow control is not asked: Twisted's rule, below, counts `bufferSize`.
-        let _: Flow = state.queue.borrow_mut().push(Chunk::new(data));
-    }
-
     /// Pauses a push producer while more than `bufferSize` bytes wait.
     pub(crate) fn pause_if_full(slf: &Bound<'_, Self>, state: &State) -> PyResult<()> {
         let py = slf.py();
         if !state.flags.streaming_producer.get() {
             return Ok(());
         }
-        let producer = state
-            .producer
-            .borrow()
-            .as_ref()
-            .map(|producer| producer.clone_ref(py));
-        let Some(producer) = producer else {
+        let Some(producer) = state.producer(py) else {
             return Ok(());
         };
         let full = if state.flags.passes_descriptors.get() {
             slf.call_method0(intern!(py, "_isSendBufferFull"))?
                 .is_truthy()?
         } else {
-            state.queue.borrow().len() > state.buffer_size.get()
+            state.queue.len() > state.buffer_size.get()
         };
         if full {
             state.flags.producer_paused.set(true);
@@ -331,25 +187,21 @@ impl Stream {
         if !Self::takes_writes(state) || data.as_bytes().is_empty() {
             return Ok(());
         }
-        Self::enqueue(state, data);
+        state.queue.push(data);
         Self::pause_if_full(slf, state)?;
         Self::set_writing(slf, true)
     }
 
     fn write_sequence_plain(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
-        let chunks = data.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-        for chunk in &chunks {
-            bytes_only(chunk)?;
-        }
+        let chunks = all_bytes(data)?;
         let state = slf.get().state(py);
         if !Self::takes_writes(state) || chunks.is_empty() {
             return Ok(());
         }
         for chunk in &chunks {
-            let chunk = bytes_only(chunk)?;
             if !chunk.as_bytes().is_empty() {
-                Self::enqueue(state, chunk);
+                state.queue.push(chunk);
             }
         }
         Self::pause_if_full(slf, state)?;
@@ -402,35 +254,22 @@ impl Stream {
         Self::write_sequence_plain(slf, iovec)
     }
 
-    #[pyo3(name = "_doRead")]
-    fn do_read<'py>(slf: &Bound<'py, Self>) -> Outcome<'py> {
-        Self::read(slf, slf.get().state(slf.py()))
-    }
-
     #[pyo3(name = "_doWrite")]
     fn do_write<'py>(slf: &Bound<'py, Self>) -> Outcome<'py> {
-        Self::write_out(slf, slf.get().state(slf.py()))
+        Self::write_queued(slf, slf.get().state(slf.py()))
     }
 
     /// Whether more than `bufferSize` bytes wait.
     #[pyo3(name = "_isSendBufferFull")]
     fn is_send_buffer_full(&self, py: Python<'_>) -> bool {
         let state = self.state(py);
-        state.queue.borrow().len() > state.buffer_size.get()
+        state.queue.len() > state.buffer_size.get()
     }
 
     #[pyo3(name = "_maybePauseProducer")]
     fn maybe_pause_producer(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::pause_if_full(slf, slf.get().state(slf.py()))
     }
-}
-
-/// What a read brought.
-enum Data<'a, 'py> {
-    End,
-    Bytes(Bound<'py, PyBytes>),
-    /// Ciphertext, with what came of handing it to OpenSSL.
-    Records(PyResult<()>, &'a Bound<'py, Records>),
 }
 
 /// Whether a drained queue means more to do: a producer to resume, or an end to make.
@@ -451,72 +290,26 @@ fn request_ready(py: Python<'_>, state: &State) {
     state.membership.request_ready(py, Readiness::WRITABLE);
 }
 
-fn bytes_only<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
-    data.cast::<PyBytes>()
-        .map_err(|_| PyTypeError::new_err("Data must be bytes"))
-}
-
-/// Sends once what is queued, up to [`SEND_LIMIT`]. A full socket is no error.
-fn send(py: Python<'_>, state: &State) -> Result<(), PyErr> {
-    let queue = state.queue.borrow();
-    if queue.is_empty() {
+/// Sends once what is queued. A full socket is no error.
+fn send(py: Python<'_>, state: &State) -> PyResult<()> {
+    if state.queue.is_empty() {
         return Ok(());
     }
     let fd = lend(state.descriptor.current(py)?)?;
-    let mut slices = [IoSlice::new(&[]); GATHER];
-    let sent_now = match queue.fill_slices(&mut slices, SEND_LIMIT) {
-        1 => socket::send(fd, &slices[0]),
-        count => socket::send_vectored(fd, &slices[..count]),
-    };
-    let count = match sent_now {
-        Ok(count) => count,
-        Err(error) if would_block(&error) => 0,
-        Err(error) => return Err(error.into()),
-    };
-    drop(queue);
-    sent(state, count);
-    Ok(())
-}
-
-/// Forgets `count` bytes of what is queued: they are sent.
-pub(crate) fn sent(state: &State, count: usize) {
-    let mut queue = state.queue.borrow_mut();
-    // Dropped when the queue is not borrowed: a subclass of `bytes` may run code when it goes.
-    let mut released = Released::default();
-    queue.advance(count, &mut |chunk| released.keep(chunk));
-    drop(queue);
-    drop(released);
-}
-
-/// Chunks that are sent; the usual single one needs no allocation.
-#[derive(Default)]
-pub(crate) struct Released {
-    first: Option<Chunk>,
-    more: Vec<Chunk>,
-}
-
-impl Released {
-    pub(crate) fn keep(&mut self, chunk: Chunk) {
-        match self.first {
-            None => self.first = Some(chunk),
-            Some(_) => self.more.push(chunk),
+    let sent = |slices: &[IoSlice<'_>]| {
+        let sent = match slices {
+            [only] => socket::send(fd, only),
+            several => socket::send_vectored(fd, several),
+        };
+        match sent {
+            Err(error) if would_block(&error) => Ok(0),
+            sent => sent,
         }
-    }
+    };
+    Ok(state.queue.offer(sent)?)
 }
 
 fn would_block(error: &io::Error) -> bool {
     // ENOBUFS: out of memory for a moment, to be tried again like a full socket (as Twisted does).
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(NO_BUFFERS)
-}
-
-/// Closes a socket nobody asked the Python object of: politely, or with a reset.
-pub(crate) fn close(owned: OwnedFd, orderly: bool) {
-    use std::os::fd::AsFd;
-    // A socket that is gone already needs neither.
-    let _: io::Result<()> = if orderly {
-        socket::shutdown_both(owned.as_fd())
-    } else {
-        socket::set_linger_zero(owned.as_fd())
-    };
-    drop(owned);
 }
