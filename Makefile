@@ -39,7 +39,7 @@ test: rust-test quick-conformance python-test
 	@echo "make test: all passed"
 
 rust-test:
-	tools/need-commands cc cargo
+	tools/need-commands cc cargo less socat tmux vim
 	cargo test --lib --bins --tests --examples --features ropewalk/tokio,ropewalk-proto/tls $(CARGO_FLAGS)
 	cargo test --doc --features ropewalk/tokio,ropewalk-proto/tls $(CARGO_FLAGS)
 
@@ -47,7 +47,7 @@ quick-conformance: build $(STAMPS)/test
 	$(BIN)/python tests/conformance/run.py --quick
 
 python-test: build $(STAMPS)/test
-	tools/need-commands curl dig wrk socat openssl prlimit ssh strace
+	tools/need-commands curl dig wrk socat openssl prlimit ssh strace less tmux vim
 	$(BIN)/python -m pytest tests
 
 lint: build $(STAMPS)/test
