@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use process_support::{Heard, Recorder, alone, finish, shell, spawn, ways};
-use ropewalk::process::{Command, Ended, ExitNotice, Process, ProcessProtocol, Step};
+use ropewalk::process::{Command, Ended, ExitNotice, Process, ProcessProtocol, Step, WindowSize};
 use ropewalk::{Error, Reactor, Signal};
 use ropewalk_testkit::assert_no_children;
 use variant::Variant;
@@ -140,23 +140,32 @@ fn an_end_that_the_poller_refuses_to_watch_is_told() {
     });
 }
 
+/// Has `command` run an ignored test of this file, in a process of its own and while no other test
+/// counts children.
+fn check(command: &mut std::process::Command) {
+    alone(|| {
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "{output:?}"
+        );
+    });
+}
+
+fn ignored(test: &str) -> std::process::Command {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "--ignored", "--nocapture", test]);
+    command
+}
+
 /// Children under a host that ignores SIGCHLD, which an ignoring parent hands down.
 #[test]
 fn a_host_may_ignore_sigchld() {
-    let program = std::env::current_exe().unwrap();
-    let script = format!(
-        "trap '' CHLD; exec {} --exact --ignored --nocapture child_of_an_ignoring_host",
-        program.display()
-    );
-    let output = std::process::Command::new("/bin/bash")
-        .args(["-c", &script])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{output:?}"
-    );
+    let plain = ignored("child_of_an_ignoring_host");
+    let mut shell = std::process::Command::new("/bin/bash");
+    shell.args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""]);
+    check(shell.arg(plain.get_program()).args(plain.get_args()));
 }
 
 #[test]
@@ -178,60 +187,161 @@ fn child_of_an_ignoring_host() {
     assert_no_children();
 }
 
+/// Where only signals tell of ends, and none comes, the loop looks for itself.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_host_may_block_sigchld() {
+    use std::os::unix::process::CommandExt;
+    let mut command = ignored("child_of_a_blocking_host");
+    // SAFETY: makes a set and blocks it, which the new program inherits in every thread.
+    unsafe {
+        command.pre_exec(|| {
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            libc::sigaddset(&mut set, libc::SIGCHLD);
+            libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+            Ok(())
+        });
+    }
+    check(&mut command);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "run in a process of its own by another test"]
+fn child_of_a_blocking_host() {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+    assert!(status.contains("SigBlk:\t0000000000010000"), "{status}");
+    every_end_is_told(|| {}, |code, ended| ended == Ended::Exited(code));
+}
+
+/// One that takes the signal without calling whoever had it before.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_host_may_take_sigchld_for_itself() {
+    check(&mut ignored("child_of_a_taking_host"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "run in a process of its own by another test"]
+fn child_of_a_taking_host() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    every_end_is_told(
+        || take_sigchld(nothing),
+        |code, ended| ended == Ended::Exited(code),
+    );
+}
+
+/// One that waits for whatever child there is, as an init does.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_host_may_wait_for_every_child() {
+    check(&mut ignored("child_of_a_waiting_host"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "run in a process of its own by another test"]
+fn child_of_a_waiting_host() {
+    extern "C" fn wait_for_all(_: libc::c_int) {
+        // SAFETY: the call takes numbers and a null pointer, and is async-signal-safe.
+        while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
+    }
+    // Unless the loop happens to look first.
+    every_end_is_told(
+        || take_sigchld(wait_for_all),
+        |code, ended| ended == Ended::Unknown || ended == Ended::Exited(code),
+    );
+}
+
+#[cfg(target_os = "linux")]
+fn take_sigchld(handler: extern "C" fn(libc::c_int)) {
+    // SAFETY: the handler is async-signal-safe.
+    unsafe { libc::signal(libc::SIGCHLD, handler as libc::sighandler_t) };
+}
+
+/// Children with pipes and without, of a reactor that only signals tell of their ends, and a host
+/// that does as `take` from when there was one child on.
+#[cfg(target_os = "linux")]
+fn every_end_is_told(take: impl Fn(), is_expected: impl Fn(i32, Ended) -> bool) {
+    let builder = Variant::ANY.builder().signals(false);
+    let builder = builder.exit_notice(ExitNotice::ChildSignal);
+    let reactor = Variant::ANY.prepare(builder);
+    finish(&reactor, &Command::new("true"));
+    take();
+    for code in 0..4 {
+        let heard = finish(&reactor, &shell(&format!("echo rope; exit {code}")));
+        assert_eq!(heard.text(1), "rope\n");
+        assert!(is_expected(code, heard.ended.get().unwrap()));
+        let alone = shell(&format!("sleep 0.05; exit {code}"));
+        let alone = alone.without_fd(0).without_fd(1).without_fd(2);
+        let heard = finish(&reactor, &alone);
+        assert!(is_expected(code, heard.ended.get().unwrap()));
+    }
+    assert_no_children();
+}
+
 #[test]
 fn a_full_table_refuses_a_child_and_costs_nothing() {
-    let program = std::env::current_exe().unwrap();
-    let test = "child_with_a_full_table";
-    let arguments = ["--exact", "--ignored", "--nocapture", test];
-    let output = std::process::Command::new(program)
-        .args(arguments)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{output:?}"
-    );
+    check(&mut ignored("child_with_a_full_table"));
 }
 
 #[test]
 #[ignore = "run in a process of its own by another test"]
 fn child_with_a_full_table() {
     for notice in ways(Variant::ANY) {
-        let builder = Variant::ANY.builder().signals(false).exit_notice(notice);
-        let reactor = Variant::ANY.prepare(builder);
-        let living = spawn(&reactor, &Command::new("cat"));
-        let mut refusals = 0;
-        let mut hoard = fill();
-        // Each time with room for one descriptor more, until there is enough.
-        let heard = loop {
-            let heard = Rc::<Heard>::default();
-            match reactor.spawn_process(&Command::new("cat"), Recorder(Rc::clone(&heard))) {
-                Ok(_) => break heard,
-                Err(Error::Spawn { step, source, .. }) => {
-                    assert!(
-                        matches!(step, Step::Pipe | Step::Watch | Step::Fork),
-                        "{step}"
-                    );
-                    let full = rustix::io::Errno::MFILE.raw_os_error();
-                    assert_eq!(source.raw_os_error(), Some(full));
-                    assert_eq!(Rc::strong_count(&heard), 1);
-                }
-                Err(other) => panic!("{other}"),
-            }
-            refusals += 1;
-            hoard.pop().expect("room for a child");
-        };
+        let refusals = with_a_full_table(notice, &Command::new("cat"), |cat| cat.close(0));
         assert!(refusals >= 6, "{refusals}: pipes have two ends");
-        // Those that run end while the table is full.
-        while let Ok(one) = fs::File::open("/dev/null") {
-            hoard.push(one);
-        }
-        living.process().close(0);
-        heard.process().close(0);
-        assert!(living.wait(&reactor).is_success() && heard.wait(&reactor).is_success());
+        let shell = shell("read line").terminal(WindowSize::default());
+        let refusals = with_a_full_table(notice, &shell, |shell| shell.write(0, b"\n"));
+        assert!(refusals >= 2, "{refusals}: and so have terminals");
     }
     assert_no_children();
+}
+
+/// Runs one child before the table is full, and one with just room enough; answers how many were
+/// refused before that. If a refusal left something open, there would never be enough.
+fn with_a_full_table(notice: ExitNotice, command: &Command<'_>, end: fn(&Process)) -> u32 {
+    let builder = Variant::ANY.builder().signals(false).exit_notice(notice);
+    let reactor = Variant::ANY.prepare(builder);
+    let living = spawn(&reactor, command);
+    let mut refusals = 0;
+    let mut hoard = fill();
+    // Each time with room for one descriptor more, until there is enough.
+    let heard = loop {
+        let heard = Rc::<Heard>::default();
+        match reactor.spawn_process(command, Recorder(Rc::clone(&heard))) {
+            Ok(_) => break heard,
+            Err(Error::Spawn { step, source, .. }) => {
+                let steps = [Step::Pipe, Step::Watch, Step::Fork, Step::Terminal];
+                assert!(steps.contains(&step), "{step}");
+                let full = rustix::io::Errno::MFILE.raw_os_error();
+                assert_eq!(source.raw_os_error(), Some(full));
+                assert_eq!(Rc::strong_count(&heard), 1);
+                assert_no_zombie();
+            }
+            Err(other) => panic!("{other}"),
+        }
+        refusals += 1;
+        hoard.pop().expect("room for a child");
+    };
+    // Those that run end while the table is full.
+    while let Ok(one) = fs::File::open("/dev/null") {
+        hoard.push(one);
+    }
+    end(&living.process());
+    end(&heard.process());
+    assert!(living.wait(&reactor).is_success() && heard.wait(&reactor).is_success());
+    refusals
+}
+
+/// Of a birth that failed nothing is left to wait for. There is a child that runs.
+fn assert_no_zombie() {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let ended = waitid(WaitId::All, options).unwrap();
+    assert!(ended.is_none(), "{ended:?}");
 }
 
 /// Lowers the limit of open descriptors, and uses up what is left.
