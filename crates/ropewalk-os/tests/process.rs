@@ -25,6 +25,8 @@ mod notices;
 mod pid_reuse;
 #[path = "process/program.rs"]
 mod program;
+#[path = "process/search.rs"]
+mod search;
 mod seccomp;
 #[path = "process/signals.rs"]
 mod signals;
@@ -53,6 +55,8 @@ over_every_way! {
     program: arguments_are_bytes, the_environment_is_what_is_given, the_environment_is_inherited,
         an_empty_environment_is_empty, the_directory_is_changed, files_lack_what_the_mask_says,
         a_program_is_looked_for_along_the_childs_path, a_script_runs;
+    search: an_empty_element_is_the_childs_directory, a_name_with_a_slash_is_not_looked_for,
+        what_cannot_be_run_is_passed_over, a_directory_that_is_closed_is_passed_over;
     descriptors: the_child_has_what_it_is_given_and_no_other, random_mappings_arrive,
         one_pipe_may_have_several_numbers, their_ends_block_and_ours_do_not,
         a_megabyte_comes_back, pipes_may_have_low_numbers_here,
@@ -60,7 +64,9 @@ over_every_way! {
     failures: each_error_comes_with_its_step, another_user_needs_privilege,
         what_no_process_can_have_is_refused, the_user_and_the_groups_change,
         privilege_that_is_laid_aside_is_taken_up, a_failure_is_told_whatever_numbers_are_wanted;
-    exhaustion: a_full_table_is_told_and_leaves_nothing;
+    exhaustion: a_full_table_is_told_and_leaves_nothing,
+        the_highest_number_is_the_last_below_the_limit,
+        nothing_beyond_a_lowered_limit_is_inherited;
     signals: what_the_parent_ignores_is_default_in_the_child, nothing_is_blocked_in_the_child,
         a_handler_of_the_parent_never_runs_in_the_child, a_group_gets_a_signal,
         a_session_is_led_by_the_child, each_signal_that_ends_is_told;

@@ -95,7 +95,9 @@ impl<'fd> Spawn<'fd> {
     ///
     /// A program without a slash in its name is looked for, as by Python's `os.execvpe`, along the
     /// `PATH` of the child's environment; if that has none, of the parent's; else in `/bin` and
-    /// `/usr/bin`.
+    /// `/usr/bin`. What is not there or cannot be run is passed over. If none can, the first error
+    /// is told that says more than that. A script that names no interpreter is `ENOEXEC`:
+    /// execvp(3) would hand it to a shell, `os.execvpe` and posix_spawnp(3) do not.
     pub fn new(program: impl Into<Vec<u8>>, notice: ExitNotice) -> Self {
         let name = program.into();
         Self {

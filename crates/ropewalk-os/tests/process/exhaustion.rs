@@ -6,6 +6,7 @@ use ropewalk_os::process::{ChildFd, Ended, Step};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Fixture;
+use crate::descriptors::inheritable;
 use crate::fixture::Way;
 
 /// How many descriptors this process may have, put back at the end.
@@ -72,6 +73,32 @@ pub(crate) fn a_full_table_is_told_and_leaves_nothing(fixture: &Fixture) {
         Way::ChildSignal => &[Step::Pipe],
     };
     assert_eq!(steps, expected);
+}
+
+/// Numbers up to the limit are the child's, and those beyond are none.
+pub(crate) fn the_highest_number_is_the_last_below_the_limit(fixture: &Fixture) {
+    let limit = Limit::lower_to(300);
+    let mut spawn = fixture.shell("[ -e /proc/$$/fd/299 ]");
+    spawn.descriptor(299, ChildFd::Reads);
+    assert_eq!(fixture.run(&spawn), Ended::Exited(0));
+    let error = spawn.descriptor(300, ChildFd::Reads).spawn().unwrap_err();
+    let errno = error.io_error().raw_os_error();
+    assert_eq!(
+        (error.step(), errno),
+        (Step::Descriptors, Some(libc::EBADF))
+    );
+    drop(limit);
+}
+
+/// A limit that is lowered closes nothing: what is open beyond it is nothing for the child either.
+pub(crate) fn nothing_beyond_a_lowered_limit_is_inherited(fixture: &Fixture) {
+    let open = inheritable(&std::io::stderr(), 400);
+    let number = open.as_raw_fd();
+    let limit = Limit::lower_to(100);
+    let script = format!("[ -e /proc/$$/fd/{number} ] && exit 1; exit 0");
+    let ended = fixture.run(&fixture.shell(script));
+    drop(limit);
+    assert_eq!(ended, Ended::Exited(0));
 }
 
 fn count_of_open() -> usize {

@@ -70,7 +70,9 @@ pub(super) const TERMINAL: i32 = 1;
 
 impl<'fd> Command<'fd> {
     /// Runs `program`. One without a slash in its name is looked for along the `PATH` of the
-    /// child's environment; if that has none, of this process's; else in `/bin` and `/usr/bin`.
+    /// child's environment; if that has none, of this process's; else in `/bin` and `/usr/bin`. What
+    /// cannot be run there is passed over. No shell is tried for a script without a `#!`: that is
+    /// `ENOEXEC`, as with posix_spawnp(3).
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let program = bytes(program);
         let pipes = [
