@@ -1,8 +1,9 @@
 //! What makes protocols for the connections of a port or a connector.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
+use super::slot::Slot;
 use super::{Connector, NetAddr, Protocol};
 use crate::error::{ConnectError, Disconnect};
 use crate::reactor::core::Core;
@@ -54,9 +55,9 @@ where
 
 type Notice = Box<dyn FnOnce(&mut dyn Factory)>;
 
-/// Holds a factory, which is taken out while one of its callbacks runs.
+/// Holds a factory, and what it is to hear.
 pub(crate) struct FactorySlot {
-    factory: Cell<Option<Box<dyn Factory>>>,
+    factory: Slot<dyn Factory>,
     /// What the factory is to hear when its callback has returned.
     waiting: RefCell<VecDeque<(&'static str, Notice)>>,
 }
@@ -64,26 +65,22 @@ pub(crate) struct FactorySlot {
 impl FactorySlot {
     pub(crate) fn new(factory: Box<dyn Factory>) -> Self {
         Self {
-            factory: Cell::new(Some(factory)),
+            factory: Slot::new(factory),
             waiting: RefCell::default(),
         }
     }
 
     /// Whether a callback of the factory is running.
     pub(crate) fn is_busy(&self) -> bool {
-        let factory = self.factory.take();
-        let busy = factory.is_none();
-        self.factory.set(factory);
-        busy
+        self.factory.is_busy()
     }
 
     /// Makes a protocol. `None` when the factory panicked; must not be called while it is busy.
     pub(crate) fn build(&self, core: &Core, peer: NetAddr) -> Option<Option<Box<dyn Protocol>>> {
-        let mut factory = self.factory.take()?;
-        let built = core.guard("a factory's build_protocol", || {
-            factory.build_protocol(peer)
-        });
-        self.factory.set(Some(factory));
+        let build = |factory: &mut dyn Factory| factory.build_protocol(peer);
+        let built = self
+            .factory
+            .call(core, "a factory's build_protocol", build)?;
         self.catch_up(core);
         built
     }
@@ -108,18 +105,13 @@ impl FactorySlot {
     }
 
     fn catch_up(&self, core: &Core) {
-        loop {
-            let Some(mut factory) = self.factory.take() else {
-                return;
-            };
+        while !self.is_busy() {
             // Bound first, so that the borrow ends before user code runs.
             let next = self.waiting.borrow_mut().pop_front();
             let Some((during, notice)) = next else {
-                self.factory.set(Some(factory));
                 return;
             };
-            core.guard(during, || notice(&mut *factory));
-            self.factory.set(Some(factory));
+            self.factory.call(core, during, notice);
         }
     }
 }

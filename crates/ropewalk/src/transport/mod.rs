@@ -30,6 +30,7 @@ mod pipe;
 mod process;
 mod producer;
 mod protocol;
+mod slot;
 mod stdio;
 mod stream;
 mod unix;

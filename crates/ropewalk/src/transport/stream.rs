@@ -23,6 +23,7 @@ use ropewalk_proto::{Action, CloseReason, Flow, StreamState, WriteQueue};
 
 use self::layer::Layer;
 use self::passing::Passing;
+use super::slot::Slot;
 use super::{NetAddr, Producer, ProducerKind, Protocol, Transport};
 use crate::error::Disconnect;
 use crate::reactor::core::{Core, Source};
@@ -65,8 +66,7 @@ pub(crate) struct Stream {
     peer: NetAddr,
     state: Cell<StreamState>,
     queue: RefCell<WriteQueue<Bytes>>,
-    /// Taken out while one of its callbacks runs, so that the callback may do anything.
-    protocol: Cell<Option<Box<dyn Protocol>>>,
+    protocol: Slot<dyn Protocol>,
     producer: RefCell<Option<(Rc<dyn Producer>, ProducerKind)>>,
     owner: RefCell<Option<Rc<dyn Owner>>>,
     /// What sending failed with, until the next dispatch makes it the reason of the end.
@@ -111,7 +111,7 @@ impl Stream {
             peer: socket.peer,
             state: Cell::new(StreamState::new()),
             queue: RefCell::new(WriteQueue::new()),
-            protocol: Cell::new(Some(protocol)),
+            protocol: Slot::new(protocol),
             producer: RefCell::default(),
             owner: RefCell::new(owner),
             failure: Cell::new(None),
@@ -166,7 +166,7 @@ impl Stream {
         if !self.state.get().is_connected() {
             return None;
         }
-        drop(self.protocol.replace(Some(protocol)));
+        drop(self.protocol.replace(protocol));
         Some(())
     }
 

@@ -4,6 +4,7 @@
 //! reads and sends, knows its own flow control, and answers what its owner has to tell.
 
 mod flow;
+mod owner;
 mod transfer;
 
 use std::cell::{Cell, RefCell};
@@ -18,7 +19,8 @@ use ropewalk_proto::{Action, Flow, StreamState, WriteQueue};
 use super::{Producer, ProducerKind};
 use crate::reactor::core::{Core, Source};
 
-pub(crate) use transfer::Input;
+pub(crate) use owner::Owner;
+use transfer::Input;
 
 /// Which ways data goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ropewalk_os::process::{Child as OsChild, Ended, Watch};
 use ropewalk_os::{Interest, Readiness, Signal, SourceFd, Token};
-use ropewalk_proto::{Action, Flow, WriteQueue};
+use ropewalk_proto::{Flow, WriteQueue};
 
 use super::command::{Command, Spawning, TERMINAL};
 use super::reap::{LookAgain, abandon};
@@ -18,7 +18,8 @@ use super::{Process, ProcessProtocol};
 use crate::error::{Disconnect, Error, Result};
 use crate::reactor::Failure;
 use crate::reactor::core::{Core, Source};
-use crate::transport::pipe::{Input, Pipe, Ways};
+use crate::transport::pipe::{Owner, Pipe, Ways};
+use crate::transport::slot::Slot;
 
 /// The state of one child. [`Process`] is the handle to it.
 ///
@@ -35,8 +36,7 @@ pub(crate) struct Child {
     pipes: Vec<Pipe<Process>>,
     /// Whether its one pipe is a terminal's.
     in_terminal: bool,
-    /// Taken out while one of its callbacks runs, so that the callback may do anything.
-    protocol: Cell<Option<Box<dyn ProcessProtocol>>>,
+    protocol: Slot<dyn ProcessProtocol>,
     /// The protocol has heard of the child's end.
     exit_told: Cell<bool>,
     look_again: LookAgain,
@@ -77,7 +77,7 @@ impl Child {
             watch: Cell::new(None),
             pipes: states,
             in_terminal,
-            protocol: Cell::new(Some(protocol)),
+            protocol: Slot::new(protocol),
             exit_told: Cell::new(false),
             look_again: LookAgain::new(),
         });
@@ -152,10 +152,7 @@ impl Child {
         let Some(pipe) = self.pipe(number) else {
             return;
         };
-        let flow = pipe.write(self.core.upgrade().as_ref(), append);
-        if let (Flow::Pause, Some(process)) = (flow, self.handle()) {
-            pipe.pause_producer(&process);
-        }
+        self.write_to(self.core.upgrade().as_ref(), pipe, append);
     }
 
     pub(super) fn close(&self, number: i32) {
@@ -222,10 +219,6 @@ impl Child {
         sent
     }
 
-    fn handle(&self) -> Option<Process> {
-        self.me.upgrade().map(Process::new)
-    }
-
     /// Waits for the child if it has ended, and tells so.
     pub(super) fn reap(&self, core: &Rc<Core>) {
         let waited = match self.process.borrow_mut().as_mut() {
@@ -245,82 +238,50 @@ impl Child {
         self.settle(core);
     }
 
-    fn pipe_ready(&self, core: &Rc<Core>, pipe: &Pipe<Process>, readiness: Readiness) {
-        let token = pipe.token();
-        let mut buffer = core.engine.take_read_buffer();
-        match pipe.input(core, readiness, self.is_busy(), &mut buffer) {
-            Input::Nothing => {}
-            Input::Data(count) => {
-                self.deliver(core, "a process's data_received", |protocol, process| {
-                    protocol.data_received(process, pipe.number(), &buffer[..count])
-                })
-            }
-            Input::End => self.end_pipe(core, pipe),
-        }
-        core.engine.give_read_buffer(buffer);
-        if readiness.is_writable() && pipe.is_open() && pipe.token() == token {
-            self.pipe_writable(core, pipe);
-        }
+    /// The last callback; the protocol goes with it.
+    fn tell_ended(&self, core: &Rc<Core>, ended: Ended) {
+        self.protocol
+            .call_last(core, "a process's ended", |protocol| protocol.ended(ended));
     }
 
-    fn pipe_writable(&self, core: &Rc<Core>, pipe: &Pipe<Process>) {
-        match pipe.writable(core) {
-            Action::ResumeProducer => {
-                let Some(process) = self.handle() else { return };
-                if pipe.resume_producer(core, &process).is_none() {
-                    self.callback_failed(core);
-                    self.settle(core);
-                }
-            }
-            Action::Close(_) => self.end_pipe(core, pipe),
-            // A pipe is asked for nothing that these answer.
-            _ => {}
+    /// The reactor is gone: lets go of what belongs to the program.
+    pub(super) fn let_go(&self) {
+        self.watch.set(None);
+        for pipe in &self.pipes {
+            pipe.orphaned();
         }
+        drop(self.protocol.take());
+    }
+}
+
+impl Owner for Child {
+    type Handle = Process;
+    type Protocol = dyn ProcessProtocol;
+
+    fn handle(&self) -> Option<Process> {
+        self.me.upgrade().map(Process::new)
     }
 
-    fn end_pipe(&self, core: &Rc<Core>, pipe: &Pipe<Process>) {
-        pipe.end(core);
-        self.settle(core);
+    fn protocol(&self) -> &Slot<dyn ProcessProtocol> {
+        &self.protocol
     }
 
-    /// A callback panicked: the child loses its descriptors.
+    fn received(&self, core: &Rc<Core>, pipe: &Pipe<Process>, data: &[u8]) {
+        self.deliver(core, "a process's data_received", |protocol, process| {
+            protocol.data_received(process, pipe.number(), data);
+        });
+    }
+
     fn callback_failed(&self, core: &Rc<Core>) {
         for pipe in &self.pipes {
             pipe.end(core);
         }
     }
 
-    fn is_busy(&self) -> bool {
-        let protocol = self.protocol.take();
-        let busy = protocol.is_none();
-        self.protocol.set(protocol);
-        busy
-    }
-
-    /// Runs a callback of the protocol, and then tells it what happened meanwhile. A protocol that
-    /// is busy does not hear of it.
-    fn deliver(
-        &self,
-        core: &Rc<Core>,
-        during: &'static str,
-        callback: impl FnOnce(&mut dyn ProcessProtocol, &Process),
-    ) {
-        let Some(process) = self.handle() else { return };
-        let Some(mut protocol) = self.protocol.take() else {
-            return;
-        };
-        let done = core.guard(during, || callback(&mut *protocol, &process));
-        self.protocol.set(Some(protocol));
-        if done.is_none() {
-            self.callback_failed(core);
-        }
-        self.settle(core);
-    }
-
     /// Tells the protocol what it has not heard of, one after the other: each callback may make
     /// more of it.
     fn settle(&self, core: &Rc<Core>) {
-        if self.is_busy() {
+        if self.protocol.is_busy() {
             return;
         }
         for pipe in &self.pipes {
@@ -344,26 +305,6 @@ impl Child {
         if self.pipes.iter().all(Pipe::is_over) {
             self.tell_ended(core, ended);
         }
-    }
-
-    /// The last callback; the protocol goes with it.
-    fn tell_ended(&self, core: &Rc<Core>, ended: Ended) {
-        let Some(mut protocol) = self.protocol.take() else {
-            return;
-        };
-        core.guard("a process's ended", || {
-            protocol.ended(ended);
-            drop(protocol);
-        });
-    }
-
-    /// The reactor is gone: lets go of what belongs to the program.
-    pub(super) fn let_go(&self) {
-        self.watch.set(None);
-        for pipe in &self.pipes {
-            pipe.orphaned();
-        }
-        drop(self.protocol.take());
     }
 }
 

@@ -7,12 +7,13 @@ use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 use ropewalk_os::{RawMode, Readiness, SourceFd, Token};
-use ropewalk_proto::{Action, Flow, WriteQueue};
+use ropewalk_proto::{Flow, WriteQueue};
 
 use super::{StandardIo, StandardIoProtocol};
 use crate::error::Disconnect;
 use crate::reactor::core::{Core, Source};
-use crate::transport::pipe::{Input, Pipe, Ways};
+use crate::transport::pipe::{Owner, Pipe, Ways};
+use crate::transport::slot::Slot;
 
 /// The state of one transport. [`StandardIo`] is the handle to it.
 ///
@@ -22,8 +23,7 @@ pub(super) struct State {
     core: Weak<Core>,
     input: Pipe<StandardIo>,
     output: Pipe<StandardIo>,
-    /// Taken out while one of its callbacks runs, so that the callback may do anything.
-    protocol: Cell<Option<Box<dyn StandardIoProtocol>>>,
+    protocol: Slot<dyn StandardIoProtocol>,
     /// Why it ends, once it is to end.
     reason: Cell<Option<Disconnect>>,
     raw_mode: RefCell<Option<RawMode>>,
@@ -41,7 +41,7 @@ impl State {
             core: Rc::downgrade(core),
             input: Pipe::shared(Ways::In),
             output: Pipe::shared(Ways::Out),
-            protocol: Cell::new(Some(protocol)),
+            protocol: Slot::new(protocol),
             reason: Cell::new(None),
             raw_mode: RefCell::new(None),
         });
@@ -64,10 +64,7 @@ impl State {
     }
 
     pub(super) fn write(&self, append: impl FnOnce(&mut WriteQueue<Bytes>) -> Flow) {
-        let flow = self.output.write(self.core.upgrade().as_ref(), append);
-        if let (Flow::Pause, Some(stdio)) = (flow, self.handle()) {
-            self.output.pause_producer(&stdio);
-        }
+        self.write_to(self.core.upgrade().as_ref(), &self.output, append);
     }
 
     pub(super) fn lose(&self) {
@@ -107,10 +104,6 @@ impl State {
         Ok(())
     }
 
-    fn handle(&self) -> Option<StandardIo> {
-        self.me.upgrade().map(StandardIo::new)
-    }
-
     /// The first reason is the one that is told.
     fn ends_for(&self, reason: Disconnect) {
         let first = self.reason.take();
@@ -136,35 +129,41 @@ impl State {
             .find(|pipe| pipe.token() == Some(token))
     }
 
-    fn is_busy(&self) -> bool {
-        let protocol = self.protocol.take();
-        let busy = protocol.is_none();
-        self.protocol.set(protocol);
-        busy
+    /// The last callback; the protocol goes with it.
+    fn tell_lost(&self, core: &Rc<Core>) {
+        drop(self.raw_mode.take());
+        let reason = self.reason.take().unwrap_or(Disconnect::Done);
+        self.protocol
+            .call_last(core, "a protocol's connection_lost", |protocol| {
+                protocol.connection_lost(reason);
+            });
+    }
+}
+
+impl Owner for State {
+    type Handle = StandardIo;
+    type Protocol = dyn StandardIoProtocol;
+
+    fn handle(&self) -> Option<StandardIo> {
+        self.me.upgrade().map(StandardIo::new)
     }
 
-    /// Runs a callback of the protocol, and then tells it what happened meanwhile.
-    fn deliver(
-        &self,
-        core: &Rc<Core>,
-        during: &'static str,
-        callback: impl FnOnce(&mut dyn StandardIoProtocol, &StandardIo),
-    ) {
-        let Some(stdio) = self.handle() else { return };
-        let Some(mut protocol) = self.protocol.take() else {
-            return;
-        };
-        let done = core.guard(during, || callback(&mut *protocol, &stdio));
-        self.protocol.set(Some(protocol));
-        if done.is_none() {
-            self.cut(core, Disconnect::Panicked);
-        }
-        self.settle(core);
+    fn protocol(&self) -> &Slot<dyn StandardIoProtocol> {
+        &self.protocol
     }
 
-    /// Tells the protocol what it has not heard of.
+    fn received(&self, core: &Rc<Core>, _: &Pipe<StandardIo>, data: &[u8]) {
+        self.deliver(core, "a protocol's data_received", |protocol, stdio| {
+            protocol.data_received(stdio, data);
+        });
+    }
+
+    fn callback_failed(&self, core: &Rc<Core>) {
+        self.cut(core, Disconnect::Panicked);
+    }
+
     fn settle(&self, core: &Rc<Core>) {
-        if self.is_busy() {
+        if self.protocol.is_busy() {
             return;
         }
         self.input.read_again(core);
@@ -182,58 +181,12 @@ impl State {
             self.tell_lost(core);
         }
     }
-
-    /// The last callback; the protocol goes with it.
-    fn tell_lost(&self, core: &Rc<Core>) {
-        drop(self.raw_mode.take());
-        let reason = self.reason.take().unwrap_or(Disconnect::Done);
-        if let Some(mut protocol) = self.protocol.take() {
-            core.guard("a protocol's connection_lost", || {
-                protocol.connection_lost(reason);
-                drop(protocol);
-            });
-        }
-    }
-
-    fn end_pipe(&self, core: &Rc<Core>, pipe: &Pipe<StandardIo>) {
-        pipe.end(core);
-        self.settle(core);
-    }
-
-    fn writable(&self, core: &Rc<Core>, pipe: &Pipe<StandardIo>) {
-        match pipe.writable(core) {
-            Action::ResumeProducer => {
-                let Some(stdio) = self.handle() else { return };
-                if pipe.resume_producer(core, &stdio).is_none() {
-                    self.cut(core, Disconnect::Panicked);
-                    self.settle(core);
-                }
-            }
-            Action::Close(_) => self.end_pipe(core, pipe),
-            // A pipe is asked for nothing that these answer.
-            _ => {}
-        }
-    }
 }
 
 impl Source for State {
     fn ready(&self, core: &Rc<Core>, token: Token, readiness: Readiness) {
-        let Some(pipe) = self.pipe_of(token) else {
-            return;
-        };
-        let mut buffer = core.engine.take_read_buffer();
-        match pipe.input(core, readiness, self.is_busy(), &mut buffer) {
-            Input::Nothing => {}
-            Input::Data(count) => {
-                self.deliver(core, "a protocol's data_received", |protocol, stdio| {
-                    protocol.data_received(stdio, &buffer[..count]);
-                });
-            }
-            Input::End => self.end_pipe(core, pipe),
-        }
-        core.engine.give_read_buffer(buffer);
-        if readiness.is_writable() && pipe.token() == Some(token) {
-            self.writable(core, pipe);
+        if let Some(pipe) = self.pipe_of(token) {
+            self.pipe_ready(core, pipe, readiness);
         }
     }
 

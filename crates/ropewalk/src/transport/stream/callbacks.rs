@@ -1,4 +1,4 @@
-//! A stream's calls into its protocol, which is taken out of its cell meanwhile.
+//! A stream's calls into its protocol.
 
 use std::rc::Rc;
 
@@ -11,22 +11,7 @@ use crate::transport::{Protocol, Transport};
 
 impl Stream {
     pub(super) fn is_busy(&self) -> bool {
-        let protocol = self.protocol.take();
-        let busy = protocol.is_none();
-        self.protocol.set(protocol);
-        busy
-    }
-
-    /// Puts the protocol back after its callback, unless that put another in its place.
-    pub(super) fn put_back(&self, protocol: Box<dyn Protocol>) {
-        let newer = self.protocol.take();
-        match newer {
-            None => self.protocol.set(Some(protocol)),
-            Some(newer) => {
-                self.protocol.set(Some(newer));
-                drop(protocol);
-            }
-        }
+        self.protocol.is_busy()
     }
 
     /// Runs a callback of the protocol, and then tells it what happened meanwhile. A protocol that
@@ -38,12 +23,11 @@ impl Stream {
         callback: impl FnOnce(&mut dyn Protocol, &Transport),
     ) {
         let Some(me) = self.me.upgrade() else { return };
-        let Some(mut protocol) = self.protocol.take() else {
-            return;
-        };
         let transport = Transport::new(me);
-        let done = core.guard(during, || callback(&mut *protocol, &transport));
-        self.put_back(protocol);
+        let called = self
+            .protocol
+            .call(core, during, |protocol| callback(protocol, &transport));
+        let Some(done) = called else { return };
         if done.is_none() {
             self.act(core, self.step(StreamState::callback_failed));
         }
@@ -71,13 +55,10 @@ impl Stream {
     /// The last callback; the protocol goes with it.
     fn tell_lost(&self, core: &Rc<Core>, reason: Disconnect) {
         let owner = self.owner.take();
-        if let Some(mut protocol) = self.protocol.take() {
-            let reason = reason.clone();
-            core.guard("a protocol's connection_lost", || {
-                protocol.connection_lost(reason);
-                drop(protocol);
+        self.protocol
+            .call_last(core, "a protocol's connection_lost", |protocol| {
+                protocol.connection_lost(reason.clone());
             });
-        }
         if let Some(owner) = owner {
             owner.stream_ended(core, reason);
         }

@@ -11,6 +11,7 @@ use ropewalk_proto::{Action, CloseReason, WriteQueue};
 use super::Stream;
 use crate::error::Disconnect;
 use crate::reactor::core::Core;
+use crate::transport::Protocol;
 
 /// The most one flush sends, in bytes: no stream keeps the loop from the others.
 pub(super) const SEND_LIMIT: usize = 128 * 1024;
@@ -91,12 +92,9 @@ impl Stream {
     }
 
     pub(super) fn lives_half_closed(&self, core: &Core) -> bool {
-        let Some(protocol) = self.protocol.take() else {
-            return false;
-        };
-        let answer = core.guard("a protocol's half_close", || protocol.half_close());
-        self.put_back(protocol);
-        answer.unwrap_or(false)
+        let ask = |protocol: &mut dyn Protocol| protocol.half_close();
+        let answer = self.protocol.call(core, "a protocol's half_close", ask);
+        answer.flatten().unwrap_or(false)
     }
 
     /// What is queued may be sent again, or a completed flush comes back.
