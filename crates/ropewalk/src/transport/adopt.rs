@@ -138,10 +138,10 @@ fn check_kind(fd: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-fn unfit(text: &str) -> io::Error {
+pub(super) fn unfit(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-fn cannot_adopt(source: io::Error) -> Error {
+pub(super) fn cannot_adopt(source: io::Error) -> Error {
     Error::CannotAdopt { source }
 }

@@ -1,5 +1,10 @@
 //! How to listen for datagrams.
 
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use ropewalk_os::socket;
+
 use crate::transport::unix::FileOptions;
 
 /// How a UDP socket is made; see [`Reactor::listen_udp_with`](crate::Reactor::listen_udp_with).
@@ -10,10 +15,7 @@ pub struct UdpOptions {
     pub(super) reuse_port: bool,
     pub(super) broadcast: bool,
     pub(super) v6_only: Option<bool>,
-    pub(super) receive_buffer: Option<usize>,
-    pub(super) send_buffer: Option<usize>,
-    pub(super) max_datagram: usize,
-    pub(super) queue_bound: usize,
+    pub(super) sizes: Sizes,
     pub(super) device: Option<String>,
 }
 
@@ -63,37 +65,29 @@ impl UdpOptions {
     /// How much the system may hold for this socket until it is received, in bytes (`SO_RCVBUF`);
     /// the system has limits of its own, and Linux doubles the number for its bookkeeping.
     pub fn receive_buffer(self, bytes: usize) -> Self {
-        Self {
-            receive_buffer: Some(bytes),
-            ..self
-        }
+        let sizes = self.sizes.receive_buffer(bytes);
+        Self { sizes, ..self }
     }
 
     /// How much the system may hold of this socket's until it is sent, in bytes (`SO_SNDBUF`).
     pub fn send_buffer(self, bytes: usize) -> Self {
-        Self {
-            send_buffer: Some(bytes),
-            ..self
-        }
+        let sizes = self.sizes.send_buffer(bytes);
+        Self { sizes, ..self }
     }
 
     /// The longest datagram that is handled, in bytes: longer ones are refused when sent, and
     /// dropped when received rather than cut. By default whatever UDP carries.
     pub fn max_datagram(self, bytes: usize) -> Self {
-        Self {
-            max_datagram: bytes,
-            ..self
-        }
+        let sizes = self.sizes.max_datagram(bytes);
+        Self { sizes, ..self }
     }
 
     /// How much may wait in the transport while the system takes no more, in bytes; 256 KiB unless
     /// set. Each datagram counts 64 bytes besides its own. What is sent beyond that is dropped, and
     /// the protocol told ([`datagrams_dropped`](crate::DatagramProtocol::datagrams_dropped)).
     pub fn queue_bound(self, bytes: usize) -> Self {
-        Self {
-            queue_bound: bytes,
-            ..self
-        }
+        let sizes = self.sizes.queue_bound(bytes);
+        Self { sizes, ..self }
     }
 
     /// Receives and sends through the network interface of this name only (Linux's
@@ -114,10 +108,7 @@ impl Default for UdpOptions {
             reuse_port: false,
             broadcast: false,
             v6_only: None,
-            receive_buffer: None,
-            send_buffer: None,
-            max_datagram: usize::MAX,
-            queue_bound: QUEUE_BOUND,
+            sizes: Sizes::new(usize::MAX),
             device: None,
         }
     }
@@ -129,10 +120,7 @@ impl Default for UdpOptions {
 #[must_use]
 pub struct UnixDatagramOptions {
     pub(super) file: FileOptions,
-    pub(super) receive_buffer: Option<usize>,
-    pub(super) send_buffer: Option<usize>,
-    pub(super) max_datagram: usize,
-    pub(super) queue_bound: usize,
+    pub(super) sizes: Sizes,
 }
 
 impl UnixDatagramOptions {
@@ -165,40 +153,30 @@ impl UnixDatagramOptions {
     /// How much the system may hold for this socket until it is received, in bytes (`SO_RCVBUF`).
     /// Linux holds a number of datagrams instead (`net.unix.max_dgram_qlen`), and ignores it.
     pub fn receive_buffer(self, bytes: usize) -> Self {
-        let receive_buffer = Some(bytes);
-        Self {
-            receive_buffer,
-            ..self
-        }
+        let sizes = self.sizes.receive_buffer(bytes);
+        Self { sizes, ..self }
     }
 
     /// How much of this socket's the system may hold until it is received, in bytes (`SO_SNDBUF`):
     /// no datagram may be longer. The system has limits of its own, and Linux doubles the number.
     pub fn send_buffer(self, bytes: usize) -> Self {
-        let send_buffer = Some(bytes);
-        Self {
-            send_buffer,
-            ..self
-        }
+        let sizes = self.sizes.send_buffer(bytes);
+        Self { sizes, ..self }
     }
 
     /// The longest datagram that is handled, in bytes: longer ones are refused when sent, and
     /// dropped when received rather than cut. 208 KiB unless set, what Linux carries unless a
     /// sender's buffer was enlarged; [`MAX`](Self::MAX) at most.
     pub fn max_datagram(self, bytes: usize) -> Self {
-        Self {
-            max_datagram: bytes.min(Self::MAX),
-            ..self
-        }
+        let sizes = self.sizes.max_datagram(bytes.min(Self::MAX));
+        Self { sizes, ..self }
     }
 
     /// How much may wait in the transport while receivers take no more, in bytes; 256 KiB unless
     /// set. As [`UdpOptions::queue_bound`].
     pub fn queue_bound(self, bytes: usize) -> Self {
-        Self {
-            queue_bound: bytes,
-            ..self
-        }
+        let sizes = self.sizes.queue_bound(bytes);
+        Self { sizes, ..self }
     }
 }
 
@@ -208,11 +186,67 @@ impl Default for UnixDatagramOptions {
     fn default() -> Self {
         Self {
             file: FileOptions::default(),
+            sizes: Sizes::new(208 * 1024),
+        }
+    }
+}
+
+/// How much a datagram socket of any family holds and handles, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    receive_buffer: Option<usize>,
+    send_buffer: Option<usize>,
+    pub(super) max_datagram: usize,
+    pub(super) queue_bound: usize,
+}
+
+impl Sizes {
+    const fn new(max_datagram: usize) -> Self {
+        Self {
             receive_buffer: None,
             send_buffer: None,
-            max_datagram: 208 * 1024,
+            max_datagram,
             queue_bound: QUEUE_BOUND,
         }
+    }
+
+    fn receive_buffer(self, bytes: usize) -> Self {
+        Self {
+            receive_buffer: Some(bytes),
+            ..self
+        }
+    }
+
+    fn send_buffer(self, bytes: usize) -> Self {
+        Self {
+            send_buffer: Some(bytes),
+            ..self
+        }
+    }
+
+    fn max_datagram(self, bytes: usize) -> Self {
+        Self {
+            max_datagram: bytes,
+            ..self
+        }
+    }
+
+    fn queue_bound(self, bytes: usize) -> Self {
+        Self {
+            queue_bound: bytes,
+            ..self
+        }
+    }
+
+    /// Has the system hold as much as was asked for.
+    pub(super) fn set_buffers(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        if let Some(bytes) = self.receive_buffer {
+            socket::set_receive_buffer_size(fd, bytes)?;
+        }
+        if let Some(bytes) = self.send_buffer {
+            socket::set_send_buffer_size(fd, bytes)?;
+        }
+        Ok(())
     }
 }
 

@@ -8,12 +8,14 @@ use std::rc::{Rc, Weak};
 
 use ropewalk_os::{Interest, Readiness, SourceFd, Token, socket};
 
+use super::options::Sizes;
 use super::pace::Pace;
 use super::queue::Queue;
 use super::{DatagramProtocol, DatagramTransport};
 use crate::deferred::{Deferred, DeferredSender};
 use crate::error::{Disconnect, Error};
 use crate::reactor::core::{Core, Source};
+use crate::transport::slot::Slot;
 use crate::transport::unix::Place;
 use crate::transport::{NetAddr, UnixAddr};
 
@@ -31,8 +33,7 @@ pub(super) struct Port {
     place: Cell<Option<Place>>,
     /// The longest datagram that is handled, in bytes.
     pub(super) longest: usize,
-    /// Taken out while one of its callbacks runs, so that the callback may do anything.
-    protocol: Cell<Option<Box<dyn DatagramProtocol>>>,
+    protocol: Slot<dyn DatagramProtocol>,
     paused: Cell<bool>,
     pub(super) pace: Pace,
     /// Received in one batch with a datagram whose callback paused the port.
@@ -93,15 +94,29 @@ pub(super) struct Socket {
     /// The longest datagram it is to receive.
     pub(super) longest: usize,
     /// What waits to be sent.
-    pub(super) queue: Queue,
+    queue: Queue,
+}
+
+impl Socket {
+    /// One that is not connected, and without a path of its own.
+    pub(super) fn new(fd: OwnedFd, local: NetAddr, sizes: &Sizes) -> Self {
+        Self {
+            place: None,
+            fd,
+            local,
+            peer: None,
+            longest: sizes.max_datagram,
+            queue: Queue::new(sizes.queue_bound),
+        }
+    }
 }
 
 impl Port {
-    /// Starts to serve the bound socket `fd`, and tells `protocol` so.
+    /// Starts to serve `socket`, and tells `protocol` so.
     pub(super) fn open(
         core: &Rc<Core>,
         socket: Socket,
-        protocol: Box<dyn DatagramProtocol>,
+        protocol: impl DatagramProtocol,
     ) -> DatagramTransport {
         tracing::debug!(local = %socket.local, "listening for datagrams");
         let port = Rc::new_cyclic(|me| Self {
@@ -112,7 +127,7 @@ impl Port {
             peer: RefCell::new(socket.peer),
             place: Cell::new(socket.place),
             longest: socket.longest,
-            protocol: Cell::new(Some(protocol)),
+            protocol: Slot::new(Box::new(protocol)),
             paused: Cell::new(false),
             pace: Pace::default(),
             held: RefCell::default(),
@@ -233,10 +248,7 @@ impl Port {
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        let protocol = self.protocol.take();
-        let busy = protocol.is_none();
-        self.protocol.set(protocol);
-        busy
+        self.protocol.is_busy()
     }
 
     /// Runs a callback of the protocol. A protocol that is busy, or gone, does not hear of it.
@@ -247,12 +259,9 @@ impl Port {
         callback: impl FnOnce(&mut dyn DatagramProtocol, &DatagramTransport),
     ) {
         let Some(me) = self.me.upgrade() else { return };
-        let Some(mut protocol) = self.protocol.take() else {
-            return;
-        };
         let transport = DatagramTransport::new(me);
-        core.guard(during, || callback(&mut *protocol, &transport));
-        self.protocol.set(Some(protocol));
+        self.protocol
+            .call(core, during, |protocol| callback(protocol, &transport));
     }
 
     /// Has the protocol told what it is owed: when its running callback returns, or in a later step.
@@ -301,13 +310,12 @@ impl Port {
 
     /// The last callback; the protocol goes with it.
     fn tell_stopped(&self, core: &Rc<Core>, reason: Disconnect) {
-        let Some(mut protocol) = self.protocol.take() else {
-            return;
-        };
-        let told = core.guard("a protocol's stopped", || {
-            protocol.stopped(reason);
-            drop(protocol);
-        });
+        let called = self
+            .protocol
+            .call_last(core, "a protocol's stopped", |protocol| {
+                protocol.stopped(reason);
+            });
+        let Some(told) = called else { return };
         for sender in self.closed.take() {
             sender.complete(told.ok_or_else(|| Error::Panicked {
                 message: "in the protocol's stopped, which is reported".to_owned(),

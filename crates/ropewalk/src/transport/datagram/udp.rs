@@ -8,10 +8,10 @@ use ropewalk_os::socket::adopt::{self, Family, Kind};
 use ropewalk_os::socket::{self, datagram};
 
 use super::port::{Port, Socket};
-use super::queue::Queue;
 use super::{DatagramProtocol, DatagramTransport, UdpOptions};
 use crate::error::{Error, Result};
 use crate::reactor::Reactor;
+use crate::transport::adopt::{cannot_adopt, unfit};
 use crate::transport::{Address, NetAddr};
 
 /// UDP.
@@ -73,21 +73,11 @@ impl Reactor {
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramTransport> {
         let addr = address.into().literal()?;
-        let cannot_listen = |source| Error::CannotListen {
+        let socket = bound(addr, &options).map_err(|source| Error::CannotListen {
             addr: addr.into(),
             source,
-        };
-        let fd = bound(addr, &options).map_err(cannot_listen)?;
-        let local = socket::local_addr(fd.as_fd()).map_err(cannot_listen)?;
-        let socket = Socket {
-            fd,
-            local: local.into(),
-            peer: None,
-            longest: options.max_datagram.min(longest(local)),
-            queue: Queue::new(options.queue_bound),
-            place: None,
-        };
-        Ok(Port::open(&self.core, socket, Box::new(protocol)))
+        })?;
+        Ok(Port::open(&self.core, socket, protocol))
     }
 
     /// Listens for datagrams on a UDP socket that is open already: one of `std::net`, one that was
@@ -127,9 +117,8 @@ impl Reactor {
         socket: impl Into<OwnedFd>,
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramTransport> {
-        let adopted = adopted(socket.into());
-        let socket = adopted.map_err(|source| Error::CannotAdopt { source })?;
-        Ok(Port::open(&self.core, socket, Box::new(protocol)))
+        let socket = adopted(socket.into()).map_err(cannot_adopt)?;
+        Ok(Port::open(&self.core, socket, protocol))
     }
 }
 
@@ -137,24 +126,17 @@ impl Reactor {
 fn adopted(fd: OwnedFd) -> io::Result<Socket> {
     let (family, kind) = adopt::family_and_type(fd.as_fd())?;
     if kind != Kind::Datagram || !matches!(family, Family::Inet | Family::Inet6) {
-        let text = "the socket is not a UDP socket";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        return Err(unfit("the socket is not a UDP socket"));
     }
     adopt::prepare(fd.as_fd())?;
-    let local = socket::local_addr(fd.as_fd())?;
-    let options = UdpOptions::new();
-    Ok(Socket {
-        local: local.into(),
-        peer: socket::peer_addr(fd.as_fd()).ok().map(NetAddr::from),
-        longest: options.max_datagram.min(longest(local)),
-        queue: Queue::new(options.queue_bound),
-        place: None,
-        fd,
-    })
+    let peer = socket::peer_addr(fd.as_fd()).ok();
+    let mut socket = named(fd, &UdpOptions::new())?;
+    socket.peer = peer.map(NetAddr::from);
+    Ok(socket)
 }
 
 /// A socket with its options, bound to `addr`.
-fn bound(addr: SocketAddr, options: &UdpOptions) -> io::Result<OwnedFd> {
+fn bound(addr: SocketAddr, options: &UdpOptions) -> io::Result<Socket> {
     let owned = datagram::socket(addr)?;
     let fd = owned.as_fd();
     if options.reuse_address {
@@ -169,17 +151,20 @@ fn bound(addr: SocketAddr, options: &UdpOptions) -> io::Result<OwnedFd> {
     if let (true, Some(only)) = (addr.is_ipv6(), options.v6_only) {
         socket::set_v6_only(fd, only)?;
     }
-    if let Some(bytes) = options.receive_buffer {
-        socket::set_receive_buffer_size(fd, bytes)?;
-    }
-    if let Some(bytes) = options.send_buffer {
-        socket::set_send_buffer_size(fd, bytes)?;
-    }
+    options.sizes.set_buffers(fd)?;
     if let Some(device) = &options.device {
         socket::bind_to_device(fd, device)?;
     }
     socket::bind(fd, addr)?;
-    Ok(owned)
+    named(owned, options)
+}
+
+/// The socket behind `fd`, which has its address.
+fn named(fd: OwnedFd, options: &UdpOptions) -> io::Result<Socket> {
+    let local = socket::local_addr(fd.as_fd())?;
+    let mut socket = Socket::new(fd, local.into(), &options.sizes);
+    socket.longest = socket.longest.min(longest(local));
+    Ok(socket)
 }
 
 /// The longest datagram of the address's family: the length fields count headers too.

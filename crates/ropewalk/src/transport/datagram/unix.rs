@@ -4,13 +4,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ropewalk_os::socket::adopt::{self, Family, Kind};
-use ropewalk_os::socket::{self, unix};
+use ropewalk_os::socket::unix;
 
 use super::port::{Port, Socket};
-use super::queue::Queue;
 use super::{DatagramProtocol, DatagramTransport, UnixDatagramOptions};
 use crate::error::{ConnectError, ConnectErrorKind, Error, Result};
 use crate::reactor::Reactor;
+use crate::transport::adopt::{cannot_adopt, unfit};
 use crate::transport::unix::place;
 use crate::transport::{NetAddr, UnixAddr};
 
@@ -88,7 +88,7 @@ impl Reactor {
             addr: address.into(),
             source,
         })?;
-        Ok(Port::open(&self.core, socket, Box::new(protocol)))
+        Ok(Port::open(&self.core, socket, protocol))
     }
 
     /// Makes a UNIX datagram socket without a name and [connects](DatagramTransport::connect) it to
@@ -129,7 +129,7 @@ impl Reactor {
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramTransport> {
         let socket = connected(peer.into(), &local.into(), &options)?;
-        Ok(Port::open(&self.core, socket, Box::new(protocol)))
+        Ok(Port::open(&self.core, socket, protocol))
     }
 
     /// Listens for datagrams on a UNIX socket that is open already: one of `std::os::unix::net`, one
@@ -148,9 +148,8 @@ impl Reactor {
         socket: impl Into<OwnedFd>,
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramTransport> {
-        let adopted = adopted(socket.into());
-        let socket = adopted.map_err(|source| Error::CannotAdopt { source })?;
-        Ok(Port::open(&self.core, socket, Box::new(protocol)))
+        let socket = adopted(socket.into()).map_err(cannot_adopt)?;
+        Ok(Port::open(&self.core, socket, protocol))
     }
 }
 
@@ -181,20 +180,9 @@ fn connected(
 
 fn unbound(options: &UnixDatagramOptions) -> io::Result<Socket> {
     let fd = unix::datagram_socket()?;
-    if let Some(bytes) = options.receive_buffer {
-        socket::set_receive_buffer_size(fd.as_fd(), bytes)?;
-    }
-    if let Some(bytes) = options.send_buffer {
-        socket::set_send_buffer_size(fd.as_fd(), bytes)?;
-    }
-    Ok(Socket {
-        place: None,
-        fd,
-        local: UnixAddr::UNNAMED.into(),
-        peer: None,
-        longest: options.max_datagram,
-        queue: Queue::new(options.queue_bound),
-    })
+    options.sizes.set_buffers(fd.as_fd())?;
+    let local = UnixAddr::UNNAMED.into();
+    Ok(Socket::new(fd, local, &options.sizes))
 }
 
 fn bind(socket: &mut Socket, to: &UnixAddr, options: &UnixDatagramOptions) -> io::Result<()> {
@@ -207,20 +195,14 @@ fn bind(socket: &mut Socket, to: &UnixAddr, options: &UnixDatagramOptions) -> io
 /// A socket that somebody else made, with the usual options.
 fn adopted(fd: OwnedFd) -> io::Result<Socket> {
     if adopt::family_and_type(fd.as_fd())? != (Family::Unix, Kind::Datagram) {
-        let text = "the socket is not a UNIX datagram socket";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        return Err(unfit("the socket is not a UNIX datagram socket"));
     }
     adopt::prepare(fd.as_fd())?;
-    let options = UnixDatagramOptions::new();
     let peer = unix::peer_addr(fd.as_fd()).ok();
-    Ok(Socket {
-        place: None,
-        local: local_addr(fd.as_fd())?,
-        peer: peer.map(|peer| UnixAddr::from_system(&peer).into()),
-        longest: options.max_datagram,
-        queue: Queue::new(options.queue_bound),
-        fd,
-    })
+    let local = local_addr(fd.as_fd())?;
+    let mut socket = Socket::new(fd, local, &UnixDatagramOptions::new().sizes);
+    socket.peer = peer.map(|peer| UnixAddr::from_system(&peer).into());
+    Ok(socket)
 }
 
 fn local_addr(fd: BorrowedFd<'_>) -> io::Result<NetAddr> {
