@@ -188,7 +188,7 @@ impl Side {
             .unwrap();
         assert!(sealed == 0 || self.queue.is_empty());
         // rustls asserts, with debug assertions, that no bad record follows its own close_notify.
-        // `cargo fuzz run -O` leaves those out.
+        // The session catches that, but libFuzzer ends at any panic. `-O` leaves assertions out.
         self.closing |= sealed > 0;
         if self.closing
             && (self.session.peer_closed() || !self.is_victim || !cfg!(debug_assertions))

@@ -28,8 +28,9 @@
 //! encrypts only from contiguous plaintext.
 //!
 //! With debug assertions, rustls panics when a bad record follows its own close_notify; without, it
-//! has an alert to send, which the session drops. A program that wants to survive that in its debug
-//! builds switches them off: `[profile.dev.package.rustls] debug-assertions = false`.
+//! has an alert to send, which the session drops. The session catches that panic, and fails. Its
+//! message is still printed, and a debug build with `panic = "abort"` still ends, unless it has
+//! `[profile.dev.package.rustls] debug-assertions = false`.
 
 mod error;
 mod record;
