@@ -39,7 +39,7 @@ test: rust-test quick-conformance python-test
 	@echo "make test: all passed"
 
 rust-test:
-	tools/need-commands cc cargo less socat tmux vim
+	tools/need-commands cc cargo curl less openssl socat tmux vim wrk
 	cargo test --lib --bins --tests --examples --features ropewalk/tokio,ropewalk-proto/tls $(CARGO_FLAGS)
 	cargo test --doc --features ropewalk/tokio,ropewalk-proto/tls $(CARGO_FLAGS)
 
