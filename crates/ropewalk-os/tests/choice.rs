@@ -32,13 +32,13 @@ fn in_child_without(case: &str) {
 const CREATE: &[libc::c_long] = &[libc::SYS_epoll_create1];
 // Newer architectures do without the first forms of these calls.
 const EPOLL_WAIT: &[libc::c_long] = &[
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     libc::SYS_epoll_wait,
     libc::SYS_epoll_pwait,
     libc::SYS_epoll_pwait2,
 ];
 const POLL: &[libc::c_long] = &[
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     libc::SYS_poll,
     libc::SYS_ppoll,
 ];

@@ -26,7 +26,7 @@ impl Random {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 11).unwrap() % limit
+        ((self.0 >> 11) % limit as u64) as usize
     }
 
     fn interest(&mut self) -> Interest {

@@ -133,36 +133,38 @@ fn a_process_that_is_disabled_or_deleted_is_silent() {
 /// As a host watches a poller that watches the queue of a child.
 #[test]
 fn the_end_of_a_process_is_reported_through_two_queues() {
+    let mut host = Queue::new();
     let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
     let ident = i32::try_from(child.id()).unwrap();
     let end = KernelEvent {
         fflags: note::EXIT,
         ..change(ident, Process, ADD)
     };
+    let mut poller = InProcessKqueue::new().unwrap();
     let mut innermost = InProcessKqueue::for_processes().unwrap();
-    let mut queues = [(); 2].map(|()| InProcessKqueue::new().unwrap());
-    let fd_of = |queue: &InProcessKqueue| queue.as_fd().unwrap().as_raw_fd();
+    let watch = |queue: &InProcessKqueue| {
+        let fd = queue.as_fd().unwrap().as_raw_fd();
+        change(fd, Filter::Read, ADD)
+    };
     let now = Some(Duration::ZERO);
+    let mut events = [KernelEvent::default(); 4];
     innermost.kevent(&[end], &mut [], now).unwrap();
     // From the host inwards: Linux looks how deep the new one is, and how deep it comes to be.
-    let inner = [fd_of(&queues[1]), fd_of(&innermost)];
-    for (queue, fd) in queues.iter_mut().zip(inner) {
-        queue
-            .kevent(&[change(fd, Filter::Read, ADD)], &mut [], now)
-            .unwrap();
-    }
-    let mut events = [KernelEvent::default(); 4];
-    assert_eq!(queues[0].kevent(&[], &mut events, now).unwrap(), 0);
+    host.change(watch(&poller)).unwrap();
+    poller.kevent(&[watch(&innermost)], &mut [], now).unwrap();
+    assert_eq!(host.ready(), []);
     drop(child.stdin.take());
-    assert_eq!(queues[0].kevent(&[], &mut events, None).unwrap(), 1);
+    assert_eq!(host.wait().len(), 1);
+    assert_eq!(poller.kevent(&[], &mut events, now).unwrap(), 1);
     assert_eq!(innermost.kevent(&[], &mut events, now).unwrap(), 1);
     assert_eq!(names(&events[..1]), [(ident, Process)]);
-    assert_eq!(queues[0].kevent(&[], &mut events, now).unwrap(), 0);
+    assert_eq!(host.ready(), []);
     child.wait().unwrap();
 }
 
 #[test]
 fn a_queue_for_processes_takes_no_descriptor() {
+    let _alone = Queue::new();
     let mut queue = InProcessKqueue::for_processes().unwrap();
     let (near, _far) = socket_pair();
     let watch = change(near.as_raw_fd(), Filter::Read, ADD);

@@ -170,7 +170,8 @@ fn event(fd: RawFd, filter: Filter, token: Token) -> KernelEvent {
         ident: usize::try_from(fd).unwrap(),
         filter,
         flags: EventFlags::ADD,
-        udata: token.to_u64(),
+        // A pointer, which has room for half a token on some systems.
+        udata: token.to_u64() as usize as u64,
         ..KernelEvent::default()
     }
 }
