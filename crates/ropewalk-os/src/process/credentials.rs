@@ -10,8 +10,9 @@ pub(super) struct Credentials {
     pub(super) user: Option<u32>,
     pub(super) group: Option<u32>,
     pub(super) groups: Option<Vec<Gid>>,
-    /// Whether the process is privileged by its real user only, and takes that up first.
-    take_up_privilege: bool,
+    /// The effective user of a process that is privileged by its real user only. The child takes
+    /// that up first, and is this one again unless it gets another.
+    laid_aside: Option<u32>,
 }
 
 impl Credentials {
@@ -23,7 +24,7 @@ impl Credentials {
         }
         // SAFETY: the calls take and touch nothing.
         let (real, effective) = unsafe { (libc::getuid(), libc::geteuid()) };
-        self.take_up_privilege = real == 0 && effective != 0;
+        self.laid_aside = (real == 0 && effective != 0).then_some(effective);
         let privileged = real == 0 || effective == 0;
         if privileged && self.user.is_some() && self.groups.is_none() {
             self.groups = Some(Vec::new());
@@ -38,7 +39,7 @@ impl Credentials {
     /// In the child; async-signal-safe. The user last, who may not change the rest.
     pub(super) fn set(&self) -> Result<(), Failure> {
         let at = |step| move |errno| Failure { step, errno };
-        if self.take_up_privilege {
+        if self.laid_aside.is_some() {
             system::set_user(0).map_err(at(Step::User))?;
         }
         if let Some(groups) = &self.groups {
@@ -47,10 +48,12 @@ impl Credentials {
         if let Some(group) = self.group {
             system::set_group(group).map_err(at(Step::Group))?;
         }
-        if let Some(user) = self.user {
-            system::set_user(user).map_err(at(Step::User))?;
-        }
-        Ok(())
+        let set = match (self.user, self.laid_aside) {
+            (Some(user), _) => system::set_user(user),
+            (None, Some(effective)) => system::lay_aside(effective),
+            (None, None) => Ok(()),
+        };
+        set.map_err(at(Step::User))
     }
 }
 
@@ -60,10 +63,16 @@ impl Credentials {
 mod system {
     use rustix::io::Errno;
     use rustix::process::{Gid, Uid};
-    use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+    use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_res_uid, set_thread_uid};
 
     pub(super) fn set_user(user: u32) -> Result<(), i32> {
         set_thread_uid(Uid::from_raw_unchecked(user)).map_err(Errno::raw_os_error)
+    }
+
+    /// Leaves the privilege to the real user.
+    pub(super) fn lay_aside(effective: u32) -> Result<(), i32> {
+        let effective = Uid::from_raw_unchecked(effective);
+        set_thread_res_uid(Uid::ROOT, effective, Uid::ROOT).map_err(Errno::raw_os_error)
     }
 
     pub(super) fn set_group(group: u32) -> Result<(), i32> {
@@ -84,6 +93,12 @@ mod system {
     pub(super) fn set_user(user: u32) -> Result<(), i32> {
         // SAFETY: the call takes a number.
         check(unsafe { libc::setuid(user) })
+    }
+
+    /// Leaves the privilege to the real user.
+    pub(super) fn lay_aside(effective: u32) -> Result<(), i32> {
+        // SAFETY: the call takes a number.
+        check(unsafe { libc::seteuid(effective) })
     }
 
     pub(super) fn set_group(group: u32) -> Result<(), i32> {

@@ -154,8 +154,8 @@ impl<'fd> Spawn<'fd> {
         self
     }
 
-    /// The user it runs as. Then it is in no group beside [`group`](Self::group), if this process
-    /// is privileged, unless [`groups`](Self::groups) says otherwise.
+    /// The user it runs as. Then it is in no group beside [`group`](Self::group), or without one this
+    /// process's, if this process is privileged, unless [`groups`](Self::groups) says otherwise.
     ///
     /// Changing user, group or groups makes the spawn cost what a fork(2) of this process does.
     pub fn user(&mut self, id: u32) -> &mut Self {

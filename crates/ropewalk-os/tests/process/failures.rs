@@ -155,12 +155,22 @@ pub(crate) fn privilege_that_is_laid_aside_is_taken_up(fixture: &Fixture) {
         let thread = scope.spawn(|| {
             let (root, nobody) = (Uid::from_raw(0), Uid::from_raw(NOBODY));
             set_thread_res_uid(root, nobody, root).unwrap();
-            let mut spawn = fixture.shell("id -u; id -ur; id -G");
-            fixture.text(spawn.user(12345).group(12346))
+            let mut other = fixture.shell("id -u; id -ur; id -G");
+            // A shell would lay it aside, or take it up, by itself.
+            let mut same = fixture.spawn_of("grep");
+            same.arguments(["grep", "-E", "^(Uid|Gid)", "/proc/self/status"]);
+            [
+                fixture.text(other.user(12345).group(12346)),
+                // Whose user stays is not root by that.
+                fixture.text(same.group(12346)),
+                fixture.text(same.groups([7])),
+            ]
         });
         thread.join().unwrap()
     });
-    assert_eq!(output, "12345\n12345\n12346\n");
+    assert_eq!(output[0], "12345\n12345\n12346\n");
+    let same = "Uid:\t0\t65534\t65534\t65534\nGid:\t12346\t12346\t12346\t12346\n";
+    assert_eq!(output[1..], [same; 2]);
 }
 
 /// None of them may be in the way of what tells of it.

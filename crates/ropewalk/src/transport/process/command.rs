@@ -160,8 +160,8 @@ impl<'fd> Command<'fd> {
         self
     }
 
-    /// The user it runs as. Then it is in no group but the one of [`gid`](Self::gid), if this
-    /// process is privileged, unless [`groups`](Self::groups) says otherwise.
+    /// The user it runs as. Then it is in no group but the one of [`gid`](Self::gid), or without one
+    /// this process's, if this process is privileged, unless [`groups`](Self::groups) says otherwise.
     pub fn uid(mut self, id: u32) -> Self {
         self.spawn.user(id);
         self
