@@ -19,9 +19,12 @@ use crate::default_action;
 pub struct RawMode {
     terminal: OwnedFd,
     before: Termios,
+    saved: &'static Saved,
 }
 
-/// What the end of the process puts back.
+/// What the end of the process puts back. Never freed, for a handler may be reading it: some 70 bytes
+/// each time the mode is entered.
+#[derive(Debug)]
 struct Saved {
     /// Of whom it is: the end of a child of a fork changes nothing.
     process: u32,
@@ -55,10 +58,13 @@ impl RawMode {
             attributes: attributes(terminal.as_raw_fd())?,
         };
         restore_at_ends()?;
-        // What was there before is never freed, for a handler may be reading it: some 70 bytes each
-        // time the mode is entered.
-        SAVED.store(Box::into_raw(Box::new(saved)), Ordering::Release);
-        let mode = Self { terminal, before };
+        let saved = &*Box::leak(Box::new(saved));
+        SAVED.store(ptr::from_ref(saved).cast_mut(), Ordering::Release);
+        let mode = Self {
+            terminal,
+            before,
+            saved,
+        };
         let mut raw = mode.before.clone();
         raw.make_raw();
         tcsetattr(&mode.terminal, OptionalActions::Drain, &raw)?;
@@ -68,9 +74,12 @@ impl RawMode {
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        SAVED.store(ptr::null_mut(), Ordering::Release);
         // The terminal may be gone, which is as good.
         let _: Result<(), _> = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+        // Then, so that a signal in between finds it, and if it is not another's by now.
+        let own = ptr::from_ref(self.saved).cast_mut();
+        let (done, other) = (Ordering::AcqRel, Ordering::Relaxed);
+        let _: Result<_, _> = SAVED.compare_exchange(own, ptr::null_mut(), done, other);
     }
 }
 
