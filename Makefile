@@ -1,7 +1,7 @@
 # make run          build everything, serve DIR at http://127.0.0.1:PORT/ with Twisted on ropewalk
 # make build        build the extension module and install it into .venv
 # make test         Rust tests, Python tests, the quick part of Twisted's own
-# make lint         formatting, clippy, ruff, mypy
+# make lint         formatting, clippy, rustdoc, ruff, mypy
 # make conformance  Twisted's own tests, whole, on ropewalk and on Twisted's reactor
 # make bench        the tables of the README
 # make clean        remove what was built, .venv included
@@ -53,12 +53,18 @@ python-test: build $(STAMPS)/test
 lint: build $(STAMPS)/test
 	cargo fmt --all --check
 	cargo clippy --all-targets --features ropewalk/tokio,ropewalk-proto/tls $(CARGO_FLAGS) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps \
+		--features ropewalk/tokio,ropewalk-proto/tls $(CARGO_FLAGS)
 	PYO3_PYTHON="$(CURDIR)/$(BIN)/python" \
 		cargo clippy -p ropewalk-python $(CARGO_FLAGS) -- -D warnings
 	if [ -f bench/Cargo.toml ]; then \
 		(cd bench && cargo fmt --check) && \
 		cargo clippy --manifest-path bench/Cargo.toml --all-targets $(CARGO_FLAGS) -- -D warnings; \
 	fi
+	cd fuzz && cargo fmt --check
+	@# The stable compiler will do, for nothing is linked: libFuzzer need not even be built.
+	CUSTOM_LIBFUZZER_PATH=/nowhere/libfuzzer.a cargo clippy --manifest-path fuzz/Cargo.toml \
+		--target-dir "$${CARGO_TARGET_DIR:-target}" --all-targets $(CARGO_FLAGS) -- -D warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	tools/check-types $(BIN)
