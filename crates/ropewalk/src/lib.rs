@@ -66,6 +66,11 @@
 //! [`engine`] with [`os`] and [`proto`], of which the reactor itself is made.
 #![forbid(unsafe_code)]
 
+/// The examples of the page that visitors read first.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 mod deferred;
 pub mod engine;
 mod error;

@@ -31,6 +31,31 @@ impl Reactor {
     /// # Errors
     ///
     /// [`Error::Os`]: one of them is closed, or descriptors have run out.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use ropewalk::{Disconnect, Reactor, StandardIo, StandardIoProtocol};
+    ///
+    /// /// Writes what it reads in capitals, as far as that is ASCII.
+    /// struct Capitals(Reactor);
+    ///
+    /// impl StandardIoProtocol for Capitals {
+    ///     fn data_received(&mut self, stdio: &StandardIo, data: &[u8]) {
+    ///         stdio.write_bytes(data.to_ascii_uppercase());
+    ///     }
+    ///
+    ///     fn connection_lost(&mut self, _: Disconnect) {
+    ///         self.0.stop().expect("the reactor runs");
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> ropewalk::Result<()> {
+    /// let reactor = Reactor::new()?;
+    /// reactor.stdio(Capitals(reactor.clone()))?;
+    /// reactor.run()
+    /// # }
+    /// ```
     pub fn stdio(&self, protocol: impl StandardIoProtocol) -> Result<StandardIo> {
         let (input, output) = (std::io::stdin(), std::io::stdout());
         self.stdio_with(input.as_fd(), output.as_fd(), protocol)
