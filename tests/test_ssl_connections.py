@@ -88,6 +88,20 @@ def test_sessions_are_resumed_where_both_allow_it(reactor_name: str) -> None:
     assert facts_of(events)["older"] == ["TLSv1_2"]
 
 
+def test_secrets_are_logged_where_that_is_asked_for(reactor_name: str) -> None:
+    events = events_of("ssl_connections", reactor_name, "keys")
+    secrets = [f"{side}_{kind}" for side in ("CLIENT", "SERVER") for kind in SECRETS]
+    # If both sides log, each secret is there twice: they agree on it.
+    assert [event[1:] for event in events if event[0] == "logged"] == [
+        [[False, False], [], 0],
+        [[True, False], sorted([*secrets, "EXPORTER_SECRET"]), 0],
+        [[True, True], sorted([*secrets, "EXPORTER_SECRET"]), 5],
+    ]
+
+
+SECRETS = ("HANDSHAKE_TRAFFIC_SECRET", "TRAFFIC_SECRET_0")
+
+
 def test_what_is_queued_arrives_before_the_end(reactor_name: str) -> None:
     events = events_of("ssl_closing", reactor_name, "queued")
     assert facts_of(events) == {"received": [5_000_000, False]}

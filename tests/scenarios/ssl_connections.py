@@ -134,6 +134,33 @@ async def resumption(scenario):
     await pair.stop()
 
 
+async def keys(scenario):
+    """The secrets of those connections that are to be logged, and of no others."""
+    import gc
+    import os
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as directory:
+        log = Path(directory, "keys")
+        os.environ["SSLKEYLOGFILE"] = str(log)
+        for sides in ((False, False), (True, False), (True, True)):
+            server, client = sides
+            pair = Pair(scenario, for_server(logKeys=server), for_client(logKeys=client))
+            await pair.made()
+            pair.client.transport.loseConnection()
+            await pair.ended()
+            await pair.stop()
+            lines = log.read_text().splitlines() if log.exists() else []
+            secrets = [line.split() for line in lines]
+            mine = [(label, secret) for label, of, secret in secrets if of == secrets[-1][1]]
+            labels = sorted({label for label, _ in mine})
+            scenario.record("logged", list(sides), labels, len(mine) - len(set(mine)))
+            # The file is open for as long as there are options that log.
+            del pair
+            gc.collect()
+
+
 def _ssl():
     from ropewalk import ssl
 
