@@ -14,36 +14,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk::{Producer, ProducerKind, Reactor, Transport};
+use ropewalk_testkit::Random;
 use tcp_support::{Log, Recorder, connect, over_every_poller, reset, until};
 
 over_every_poller! {
     whatever_happens_a_connection_ends_once,
 }
 
-/// Xorshift: the same history for the same seed.
-#[derive(Clone)]
-struct Random(Rc<Cell<u64>>);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(Rc::new(Cell::new(
-            seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
-        )))
-    }
-
-    fn below(&self, limit: u64) -> u64 {
-        let mut state = self.0.get();
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        self.0.set(state);
-        (state >> 16) % limit
-    }
-
-    fn size(&self) -> usize {
-        [0, 1, 100, 1024, 1025, 70_000, 400_000][self.below(7) as usize]
-    }
-}
+/// How much is written at once, in bytes.
+const SIZES: [usize; 7] = [0, 1, 100, 1024, 1025, 70_000, 400_000];
 
 /// Writes a pattern that shows what is missing, and counts it.
 #[derive(Clone, Default)]
@@ -73,7 +52,7 @@ impl Producer for Supply {
         if self.random.below(4) == 0 {
             consumer.unregister_producer();
         } else {
-            consumer.write(&self.written.next(consumer, self.random.size()));
+            consumer.write(&self.written.next(consumer, self.random.pick(&SIZES)));
         }
     }
 }
@@ -81,12 +60,12 @@ impl Producer for Supply {
 /// Does something, anything.
 fn act(reactor: &Reactor, transport: &Transport, random: &Random, written: &Written) {
     match random.below(16) {
-        0..=3 => transport.write(&written.next(transport, random.size())),
-        4..=6 => transport.write_bytes(written.next(transport, random.size())),
+        0..=3 => transport.write(&written.next(transport, random.pick(&SIZES))),
+        4..=6 => transport.write_bytes(written.next(transport, random.pick(&SIZES))),
         7 => transport.pause_producing(),
         8 | 9 => transport.resume_producing(),
         10 => {
-            let kind = [ProducerKind::Push, ProducerKind::Pull][random.below(2) as usize];
+            let kind = random.pick(&[ProducerKind::Push, ProducerKind::Pull]);
             let supply = Supply {
                 random: random.clone(),
                 written: written.clone(),
@@ -110,12 +89,12 @@ fn act_as_peer(client: &mut Option<TcpStream>, random: &Random, received: &RefCe
     };
     match random.below(20) {
         // Whether the other side takes it is not this side's business.
-        0..=4 => drop(stream.write(&vec![7; random.size()])),
+        0..=4 => drop(stream.write(&vec![7; random.pick(&SIZES)])),
         5 if random.below(4) == 0 => drop(stream.shutdown(Shutdown::Write)),
         6 if random.below(8) == 0 => drop(client.take()),
         7 if random.below(8) == 0 => reset(client.take().unwrap()),
         _ => {
-            let mut buffer = vec![0; random.size().max(1)];
+            let mut buffer = vec![0; random.pick(&SIZES).max(1)];
             if let Ok(count) = stream.read(&mut buffer) {
                 received.borrow_mut().extend_from_slice(&buffer[..count]);
             }

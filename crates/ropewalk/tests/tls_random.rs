@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use ropewalk::tls::{TlsClient, TlsServer, Version};
 use ropewalk::{Producer, ProducerKind, Reactor, Transport};
+use ropewalk_testkit::Random;
 use tcp_support::{Log, Recorder, over_every_poller, until};
 use tls_support::{client, pair, server, server_builder};
 
@@ -23,30 +24,8 @@ over_every_poller! {
     a_reader_gets_everything_before_a_clean_end,
 }
 
-/// Xorshift: the same history for the same seed.
-#[derive(Clone)]
-struct Random(Rc<Cell<u64>>);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(Rc::new(Cell::new(
-            seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
-        )))
-    }
-
-    fn below(&self, limit: u64) -> u64 {
-        let mut state = self.0.get();
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        self.0.set(state);
-        (state >> 16) % limit
-    }
-
-    fn size(&self) -> usize {
-        [0, 1, 100, 1025, 16_384, 16_385, 30_000, 120_000][self.below(8) as usize]
-    }
-}
+/// How much is written at once, in bytes.
+const SIZES: [usize; 8] = [0, 1, 100, 1025, 16_384, 16_385, 30_000, 120_000];
 
 /// Writes a pattern that shows what is missing, and counts what the transport takes of it.
 #[derive(Clone, Default)]
@@ -91,7 +70,7 @@ impl Producer for Supply {
         if self.random.below(4) == 0 {
             consumer.unregister_producer();
         } else {
-            self.written.write(consumer, self.random.size(), true);
+            self.written.write(consumer, self.random.pick(&SIZES), true);
         }
     }
 }
@@ -137,12 +116,12 @@ impl Side {
     fn act(&self, transport: &Transport) {
         let random = &self.random;
         match random.below(18) {
-            0..=3 => self.written.write(transport, random.size(), true),
-            4..=6 => self.written.write(transport, random.size(), false),
+            0..=3 => self.written.write(transport, random.pick(&SIZES), true),
+            4..=6 => self.written.write(transport, random.pick(&SIZES), false),
             7 => transport.pause_producing(),
             8..=10 => transport.resume_producing(),
             11 => {
-                let kind = [ProducerKind::Push, ProducerKind::Pull][random.below(2) as usize];
+                let kind = random.pick(&[ProducerKind::Push, ProducerKind::Pull]);
                 let supply = Supply {
                     random: random.clone(),
                     written: self.written.clone(),

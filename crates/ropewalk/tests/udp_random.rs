@@ -14,25 +14,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk::{DatagramProtocol, DatagramTransport, Disconnect, NetAddr, Reactor, UdpOptions};
+use ropewalk_testkit::Random;
 use tcp_support::{over_every_poller, until};
 use udp_support::{WANTED, peer};
 
 over_every_poller! {
     what_is_sent_is_told_once_and_in_order,
-}
-
-/// Marsaglia's xorshift: the same numbers in every run.
-struct Random(Cell<u64>);
-
-impl Random {
-    fn below(&self, bound: u64) -> u64 {
-        let mut state = self.0.get();
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        self.0.set(state);
-        state % bound
-    }
 }
 
 /// What the ports of one run share.
@@ -106,7 +93,7 @@ fn what_is_sent_is_told_once_and_in_order(reactor: &Reactor) {
         }
     });
     let world = Rc::new(World {
-        random: Random(Cell::new(0x5eed_0d06)),
+        random: Random::new(0x5eed_0d06),
         reactor: RefCell::new(Some(reactor.clone())),
         depth: Cell::new(0),
         told: Cell::new(0),
@@ -118,8 +105,8 @@ fn what_is_sent_is_told_once_and_in_order(reactor: &Reactor) {
     let mut numbers = BTreeMap::new();
     for round in 0..60 {
         for _ in 0..world.random.below(40) {
-            let port = &ports[world.random.below(3) as usize];
-            let sender = &senders[world.random.below(3) as usize];
+            let port = &ports[world.random.below(3)];
+            let sender = &senders[world.random.below(3)];
             sent += 1;
             send(
                 &world.random,
@@ -171,7 +158,7 @@ fn send(
     let number = numbers
         .entry((sender.local_addr().unwrap(), to))
         .or_default();
-    let mut data = vec![number.to_le_bytes()[0]; 4 + random.below(300) as usize];
+    let mut data = vec![number.to_le_bytes()[0]; 4 + random.below(300)];
     data[..4].copy_from_slice(&number.to_le_bytes());
     *number += 1;
     sender.send_to(&data, to).unwrap();

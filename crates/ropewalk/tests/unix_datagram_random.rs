@@ -18,6 +18,7 @@ use ropewalk::{
     DatagramProtocol, DatagramTransport, Disconnect, NetAddr, Reactor, SendError, UnixAddr,
     UnixDatagramOptions,
 };
+use ropewalk_testkit::Random;
 use tcp_support::{over_every_poller, until};
 use udp_support::WANTED;
 use unix_support::Directory;
@@ -28,20 +29,6 @@ over_every_poller! {
 
 /// How many ports talk to each other.
 const PORTS: usize = 3;
-
-/// Marsaglia's xorshift: the same numbers in every run.
-struct Random(Cell<u64>);
-
-impl Random {
-    fn below(&self, bound: u64) -> u64 {
-        let mut state = self.0.get();
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        self.0.set(state);
-        state % bound
-    }
-}
 
 /// What became of the datagrams from one port to another.
 #[derive(Default)]
@@ -83,7 +70,7 @@ impl World {
                 self.depth.set(self.depth.get() - 1);
             }
             3 => panic!("{WANTED}"),
-            4..7 => self.send(transport, own, self.random.below(PORTS as u64) as usize),
+            4..7 => self.send(transport, own, self.random.below(PORTS)),
             _ => {}
         }
     }
@@ -92,7 +79,7 @@ impl World {
     fn send(&self, transport: &DatagramTransport, from: usize, to: usize) {
         let way = &self.ways[from][to];
         let number = way.sent.get() + 1;
-        let mut data = vec![number as u8; 6 + self.random.below(2000) as usize];
+        let mut data = vec![number as u8; 6 + self.random.below(2000)];
         data[0] = from as u8;
         data[1..5].copy_from_slice(&number.to_le_bytes());
         match transport.send_to(&data, UnixAddr::from(self.path(to))) {
@@ -189,7 +176,7 @@ fn watch(reactor: &Reactor) -> (Rc<Cell<u32>>, Rc<RefCell<Vec<String>>>) {
 fn what_is_sent_is_told_once_and_in_order_or_known_to_be_lost(reactor: &Reactor) {
     let (mishaps, faults) = watch(reactor);
     let world = Rc::new(World {
-        random: Random(Cell::new(0x5eed_0d06)),
+        random: Random::new(0x5eed_0d06),
         reactor: RefCell::new(Some(reactor.clone())),
         depth: Cell::new(0),
         directory: Directory::new(),
@@ -200,8 +187,8 @@ fn what_is_sent_is_told_once_and_in_order_or_known_to_be_lost(reactor: &Reactor)
     let mut ports: Vec<_> = (0..PORTS).map(|own| port(reactor, &world, own)).collect();
     for round in 1..=80 {
         for _ in 0..world.random.below(40) {
-            let from = world.random.below(PORTS as u64) as usize;
-            let to = world.random.below(PORTS as u64) as usize;
+            let from = world.random.below(PORTS);
+            let to = world.random.below(PORTS);
             world.send(&ports[from], from, to);
         }
         reactor.turn(Some(Duration::ZERO)).unwrap();
@@ -215,7 +202,7 @@ fn what_is_sent_is_told_once_and_in_order_or_known_to_be_lost(reactor: &Reactor)
         }
         // In the second half ports go and come back, with what was on its way.
         if round > 40 && world.random.below(4) == 0 {
-            let own = world.random.below(PORTS as u64) as usize;
+            let own = world.random.below(PORTS);
             close(reactor, &world, &ports[own]);
             world.send(&ports[(own + 1) % PORTS], (own + 1) % PORTS, own);
             ports[own] = port(reactor, &world, own);
