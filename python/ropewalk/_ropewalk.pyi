@@ -1,6 +1,6 @@
 """Native parts of ropewalk's Twisted reactors."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from socket import socket as Socket
 from typing import TypedDict, final, type_check_only
 
@@ -446,10 +446,18 @@ def can_watch_children() -> bool:
     """Whether this system tells a loop of the end of each of its children."""
 
 def spawn_child(
-    program: tuple[bytes, list[bytes], list[tuple[bytes, bytes]], bytes, bytes | None],
+    program: tuple[
+        bytes,
+        Sequence[str | bytes],
+        dict[str | bytes, str | bytes],
+        bytes,
+        bytes | None,
+        tuple[int, int, list[int]] | None,
+    ],
     descriptors: Mapping[int, str | int] = ...,
     terminal: int | None = None,
 ) -> tuple[ChildProcess, dict[int, int]]:
     """Makes a child, and waits until it runs its program, which is: the executable, arguments,
-    environment, search path and directory. Answers our ends of its pipes, too, by the child's
-    numbers. OSError: what that failed with; there is no child then."""
+    environment, search path, directory, and user, group and groups. Answers our ends of its pipes,
+    too, by the child's numbers. OSError: what that failed with, TypeError and ValueError: what no
+    program can be given; there is no child then."""

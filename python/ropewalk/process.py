@@ -2,8 +2,8 @@
 
 A child is made without a copy of this process, and its end is told by a descriptor of its own. It
 is waited for once, by its own identity: neither ``SIGCHLD`` nor the main thread is needed for that,
-and nobody else's child is touched. What is not plain (see :func:`whyTwisteds`), and every child
-that cannot be made, is left to Twisted's class, which knows every error.
+and nobody else's child is touched. What is not plain (see :mod:`ropewalk._children`), and every
+child that cannot be made, is left to Twisted's class, which knows every error.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from twisted.internet import _baseprocess, error, fdesc, process
+from twisted.internet import error, fdesc, process
 from twisted.internet._signals import _ChildSignalHandling, _SIGCHLDWaker
 from twisted.logger import Logger
 from twisted.python import log
 
 from ropewalk import _ropewalk
+from ropewalk._children import NotPlain, describe, plainDescriptors, whyTwisteds
 
 __all__ = ["PTYProcess", "Process"]
 
@@ -36,6 +37,8 @@ class _Child(process._BaseProcess):
     proto: Any
     _child: _ropewalk.ChildProcess
     _watched = False
+    #: The waker that has seen it in Twisted's table.
+    _seenBy: _ChildWaker | None = None
 
     def _begin(self, reactor: Any, child: _ropewalk.ChildProcess, proto: Any) -> None:
         self._reactor = reactor
@@ -186,16 +189,16 @@ def spawn(
 ) -> Process | PTYProcess | None:
     """Make a child natively; None, with nothing done, if that is for Twisted's class to do."""
     try:
-        why = whyTwisteds(reactor, uid, gid)
+        why = whyTwisteds(reactor)
         if why is not None:
-            raise _NotPlain(why)
-        program = _describe(executable, args, env, path)
+            raise NotPlain(why)
+        program = describe(executable, args, env, path, uid, gid, bool(usePTY))
         if usePTY:
             child, master = _inTerminal(program, usePTY)
         else:
-            childFDs = _plainDescriptors(childFDs, proto)
+            childFDs = plainDescriptors(childFDs, proto)
             child, pipes = _ropewalk.spawn_child(program, descriptors=childFDs)
-    except (_NotPlain, AttributeError, OSError, TypeError, ValueError) as reason:
+    except (NotPlain, AttributeError, OSError, TypeError, ValueError) as reason:
         # What is an error will be met by Twisted's class again, which says it in Twisted's way.
         _log.debug(
             "Twisted's class makes the child {executable!r}: {reason}",
@@ -206,25 +209,6 @@ def spawn(
     if usePTY:
         return PTYProcess(reactor, child, master, proto)
     return Process(reactor, child, pipes, childFDs, proto)
-
-
-class _NotPlain(Exception):
-    """Why a description is not one that is known to mean the same natively."""
-
-
-def _plainDescriptors(childFDs: Any, proto: Any) -> dict[int, str | int]:
-    if childFDs is None:
-        childFDs = {0: "w", 1: "r", 2: "r"}
-    if type(childFDs) is not dict:
-        raise _NotPlain("childFDs is no dict")
-    for number, kind in childFDs.items():
-        if type(number) is not int or number < 0:
-            raise _NotPlain(f"no descriptor has the number {number!r}")
-        if type(kind) is int and kind >= 0:
-            continue
-        if kind not in ("r", "w") or not proto:
-            raise _NotPlain(f"{kind!r} is no descriptor, or there is no protocol for it")
-    return childFDs
 
 
 def _inTerminal(program: Any, usePTY: Any) -> tuple[_ropewalk.ChildProcess, int]:
@@ -241,108 +225,6 @@ def _inTerminal(program: Any, usePTY: Any) -> tuple[_ropewalk.ChildProcess, int]
     return child, master
 
 
-def _describe(executable: Any, args: Any, env: Any, path: Any) -> tuple[Any, ...]:
-    """The program, as ``spawn_child`` takes it."""
-    if not isinstance(args, (list, tuple)) or not args or not args[0]:
-        raise _NotPlain("it has no arguments")
-    variables = os.environ if env is None else env
-    environment = [(os.fsencode(name), os.fsencode(value)) for name, value in variables.items()]
-    if any(not name or b"=" in name for name, _ in environment):
-        raise _NotPlain("no variable has such a name")
-    directory = None
-    if path is not None and os.path.abspath(path) != os.path.abspath("."):
-        directory = os.fsencode(path)
-    # As Twisted's class has it: posix_spawnp(3) looks along our own path, os.execvpe along the
-    # child's.
-    search = os.get_exec_path(None if directory is None else env)
-    return (
-        os.fsencode(executable),
-        [os.fsencode(argument) for argument in args],
-        environment,
-        b":".join(map(os.fsencode, search)),
-        directory,
-    )
-
-
-def whyTwisteds(reactor: Any, uid: Any, gid: Any) -> str | None:
-    """Why Twisted's class is to make a child, whatever the child is; None if it is not to."""
-    if uid is not None or gid is not None:
-        return "it changes its user"
-    if getattr(reactor, "_neverUseSpawn", False):
-        return "the reactor is told never to use anything like posix_spawn"
-    for namespace, originals in _ORIGINALS:
-        for name, original in originals.items():
-            if namespace.get(name) is not original:
-                return f"{name} is not Twisted's, or Python's, own any more"
-    if signal.pthread_sigmask(signal.SIG_BLOCK, ()):
-        return "the child is to inherit a mask of signals"
-    if not _ropewalk.can_watch_children():
-        return "this system does not tell of the end of each child"
-    return None
-
-
-def _remember(owner: Any, *names: str) -> tuple[Any, dict[str, Any]]:
-    """The namespace of a module or class, and what stands there now under those names (or all)."""
-    namespace = vars(owner)
-    chosen = names or [name for name in namespace if not name.startswith("__")]
-    return namespace, {name: namespace[name] for name in chosen if name in namespace}
-
-
-#: What Twisted's class makes a child of. Whoever replaces any of it (Twisted's own tests do) wants
-#: to have it called.
-_ORIGINALS = (
-    _remember(
-        process,
-        "Process",
-        "PTYProcess",
-        "ProcessReader",
-        "ProcessWriter",
-        "_BaseProcess",
-        "abstract",
-        "error",
-        "fcntl",
-        "fdesc",
-        "gc",
-        "io",
-        "os",
-        "pty",
-        "reapProcessHandlers",
-        "registerReapProcessHandler",
-        "signal",
-        "stat",
-        "switchUID",
-        "sys",
-        "termios",
-        "traceback",
-        "unregisterReapProcessHandler",
-        "_getFileActions",
-        "_listOpenFDs",
-    ),
-    _remember(process.Process),
-    _remember(process.PTYProcess),
-    _remember(process.ProcessReader),
-    _remember(process.ProcessWriter),
-    _remember(process._BaseProcess),
-    _remember(_baseprocess.BaseProcess),
-    _remember(
-        os,
-        "_exit",
-        "chdir",
-        "close",
-        "dup",
-        "dup2",
-        "execvpe",
-        "fork",
-        "kill",
-        "openpty",
-        "pipe",
-        "posix_spawnp",
-        "setgid",
-        "setuid",
-        "waitpid",
-    ),
-)
-
 _reapAllProcesses = process.reapAllProcesses
 
 
@@ -357,11 +239,26 @@ def leaveToSignal(reactor: Any) -> None:
 
 
 class _ChildWaker(_SIGCHLDWaker):
-    """Wakes the reactor when SIGCHLD comes, for those children whose end nothing else tells."""
+    """Wakes the reactor when SIGCHLD comes, for those children whose end nothing else tells.
+
+    The signal does not say whose end it tells, and comes for the watched ones too: so whether there
+    are others has to cost the same for one child as for thousands. There are none if
+
+    - there were none at the last look at all of Twisted's table,
+    - it has as many entries as this reactor watches children, and
+    - of its entries, the newest that a look has seen before is older than no other.
+
+    For whoever takes a watched child out by hand and puts another in its place leaves the number as
+    it was, but puts it behind all that a look has seen: a dict is in the order of insertion. (It
+    takes two watched ones, one kept out and one put back in behind the other child, to hide that
+    one: until the end of the first, by which the numbers differ.)
+    """
 
     def __init__(self, reactor: Any) -> None:
         super().__init__()
         self._reactor = reactor
+        # Whether the last look at the whole table found children to be reaped here.
+        self._hasOthers = False
 
     def doRead(self) -> None:
         """Reap the children that are not watched."""
@@ -370,11 +267,42 @@ class _ChildWaker(_SIGCHLDWaker):
             return
         super(_SIGCHLDWaker, self).doRead()
         handlers = process.reapProcessHandlers
-        for pid in handlers.keys() - self._reactor._watchedChildren:
-            child = handlers.get(pid)
+        if not self._allAreWatched(handlers):
+            self._reapOthers(handlers)
+
+    def _allAreWatched(self, handlers: dict[int, Any]) -> bool:
+        """Whether there is nothing to reap in the table, as seen without a look at the old part."""
+        if self._hasOthers or len(handlers) != len(self._reactor._watchedChildren):
+            return False
+        unseen = []
+        try:
+            for child in reversed(handlers.values()):
+                if not self._watches(child):
+                    return False
+                if child._seenBy is self:
+                    break
+                unseen.append(child)
+        except RuntimeError:
+            # Another thread has changed it meanwhile.
+            return False
+        for child in unseen:
+            child._seenBy = self
+        return True
+
+    def _reapOthers(self, handlers: dict[int, Any]) -> None:
+        """Look at the whole table."""
+        self._hasOthers = False
+        for child in list(handlers.values()):
+            if self._watches(child):
+                child._seenBy = self
+                continue
+            self._hasOthers = True
             # One that another reactor watches, in another thread perhaps, is left to it.
-            if child is not None and not _isWatchedElsewhere(child):
+            if not _isWatchedElsewhere(child):
                 child.reapProcess()
+
+    def _watches(self, child: Any) -> bool:
+        return isinstance(child, _Child) and child._watched and child._reactor is self._reactor
 
 
 def _isWatchedElsewhere(child: Any) -> bool:

@@ -86,6 +86,14 @@ async def terminals(scenario):
     await ended(scenario, child)
     child = spawn(scenario, "there", *shell("pwd"), environment(), "/", usePTY=1)
     await ended(scenario, child)
+    with tempfile.TemporaryDirectory() as directory:
+        os.symlink("/bin/echo", os.path.join(directory, "only-here"))
+        for label, variables in (("searched", {"PATH": directory}), ("not found", {})):
+            child = Quiet(scenario, label)
+            arguments = "only-here", ["only-here", "found"], variables
+            spawn(scenario, label, *arguments, protocol=child, usePTY=True)
+            await ended(scenario, child)
+            scenario.record(label, child.written[1] == b"found\r\n")
     await missing(scenario, "missing", True)
     for label in ("given", "given and missing"):
         master, slave = os.openpty()
