@@ -29,7 +29,7 @@ def describe(
 ) -> tuple[Any, ...]:
     """The program, as ``spawn_child`` takes it."""
     if not isinstance(args, (list, tuple)) or not args or not args[0]:
-        raise NotPlain("it has no arguments")
+        raise NotPlain("it has no list of arguments")
     directory = None
     if path is not None and os.path.abspath(path) != os.path.abspath("."):
         directory = os.fsencode(path)
@@ -124,7 +124,8 @@ def _some(module: Any, *names: str) -> Callable[[], str | None]:
     """Tells which of those names no longer stand for the same in a module."""
     namespace = vars(module)
     present = [name for name in names if name in namespace]
-    values = itemgetter(*present)
+    # The first twice: a tuple of one as well.
+    values = itemgetter(*present, present[0])
     before = values(namespace)
 
     def whatChanged() -> str | None:
@@ -134,7 +135,7 @@ def _some(module: Any, *names: str) -> Callable[[], str | None]:
                 return None
         except KeyError:
             pass
-        pairs = zip(present, before, strict=True)
+        pairs = zip(present, before, strict=False)
         return next((name for name, value in pairs if namespace.get(name) is not value), None)
 
     return whatChanged

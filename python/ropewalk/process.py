@@ -203,7 +203,8 @@ def spawn(
         _log.debug(
             "Twisted's class makes the child {executable!r}: {reason}",
             executable=executable,
-            reason=reason,
+            # Native code names the part of the description that was wrong, because of what.
+            reason=reason.__cause__ or reason,
         )
         return None
     if usePTY:

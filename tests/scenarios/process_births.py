@@ -51,14 +51,15 @@ async def texts(scenario):
 async def descriptors(scenario):
     """What the child has open."""
     with tempfile.TemporaryFile() as file, open(os.devnull) as null:
-        number = file.fileno()
+        # Numbers that no reactor has its own descriptors at.
+        number, zero = os.dup2(file.fileno(), 50), os.dup2(null.fileno(), 51)
         cases = {
             "default": None,
             "none": {},
             "swapped": {0: 1, 1: "r", 2: 0},
             "one for two": {1: "r", 2: number, 7: number},
             "far": {1: "r", 200: "w", number: "r"},
-            "in place": {1: "r", number: number, null.fileno(): null.fileno()},
+            "in place": {1: "r", number: number, zero: zero},
             "closed": {0: 987},
             "below zero": {-1: "r"},
             "not a kind": {0: "x"},
@@ -68,7 +69,8 @@ async def descriptors(scenario):
         for label, child_fds in cases.items():
             child = spawn(scenario, label, *shell(LIST), {}, childFDs=child_fds)
             await ended(scenario, child)
-        file.seek(0)
+        os.close(number)
+        os.close(zero)
     scenario.attempt(
         "both", scenario.reactor.spawnProcess, None, *shell(":"), usePTY=True, childFDs={}
     )

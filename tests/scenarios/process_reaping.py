@@ -1,8 +1,9 @@
 """Children that end one by one while many live, under one of several conditions.
 
 Arguments: how many; "none", "ignored" (SIGCHLD is), "thread" (the reactor runs in one), "stolen"
-(somebody else waits for them), "crowded" (descriptors have numbers beyond what select takes) or
-"replaced" (the program waits in select itself, on the reactor that does).
+(somebody else waits for them), "crowded" (descriptors have numbers beyond what select takes),
+"replaced" (the program waits in select itself, on the reactor that does) or "handled" (the program
+has its own handler of SIGCHLD, and signals wake it, not the reactor).
 """
 
 import os
@@ -23,6 +24,10 @@ async def main(scenario):
         selectreactor._select = lambda *args: original(*args)
     if condition == "ignored":
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signals = []
+    if condition == "handled":
+        signal.signal(signal.SIGCHLD, lambda number, frame: signals.append(number))
+        signal.set_wakeup_fd(-1)
     waiting = shell("read x; exit 7")
     children = []
     for _ in range(number):
@@ -52,6 +57,7 @@ async def main(scenario):
     os.path.exists("/all-ended")
     codes = {child.reason.value.exitCode for child in children}
     scenario.record("codes", sorted(codes), len(process.reapProcessHandlers))
+    scenario.figures["signals"] = len(signals)
     for descriptor in [*more, *(low or ())]:
         os.close(descriptor)
 
