@@ -75,6 +75,29 @@ def test_ends_as_on_twisteds_reactor(scenario: str) -> None:
     assert_same(scenario, "ropewalk-asyncio")
 
 
+@pytest.mark.parametrize(
+    ("scenario", "arguments"),
+    [("process_crowds", ("100", "50", "50")), ("process_table", ("60",)), ("process_room", ())],
+)
+def test_children_end_as_on_twisteds_reactor(scenario: str, arguments: tuple[str, ...]) -> None:
+    prefix = ("prlimit", "--nofile=64:") if scenario == "process_room" else ()
+    assert_same(scenario, "ropewalk-asyncio", *arguments, prefix=prefix)
+
+
+def test_children_outlive_a_run_and_are_heard_of_in_the_next() -> None:
+    found = run_scenario("process_runs", "ropewalk-asyncio")
+    assert found["events"] == baseline_of("process_runs", "ropewalk-asyncio")["events"]
+
+
+@pytest.mark.parametrize("condition", ["ignored", "thread", "handled"])
+def test_the_end_of_every_child_is_heard_of(condition: str) -> None:
+    found = run_scenario("process_reaping", "ropewalk-asyncio", "20", condition)
+    # A kernel before 6.15 keeps no record of children that nobody waits for.
+    codes = found["events"][0][1]
+    assert codes in ([[7], [255]] if condition == "ignored" else [[7]])
+    assert found["events"] == [["codes", codes, 0]]
+
+
 def test_accepting_survives_a_full_descriptor_table() -> None:
     assert_same("descriptor_exhaustion", "ropewalk-asyncio", prefix=("prlimit", "--nofile=64:"))
 
