@@ -65,11 +65,12 @@ over_every_way! {
         what_no_process_can_have_is_refused, the_user_and_the_groups_change,
         privilege_that_is_laid_aside_is_taken_up, a_failure_is_told_whatever_numbers_are_wanted;
     exhaustion: a_full_table_is_told_and_leaves_nothing,
+        a_swap_in_a_full_table_is_told_and_leaves_nothing,
         the_highest_number_is_the_last_below_the_limit,
         nothing_beyond_a_lowered_limit_is_inherited;
     signals: what_the_parent_ignores_is_default_in_the_child, nothing_is_blocked_in_the_child,
         a_handler_of_the_parent_never_runs_in_the_child, a_group_gets_a_signal,
-        a_session_is_led_by_the_child, each_signal_that_ends_is_told;
+        a_session_is_led_by_the_child, a_child_joins_the_group_of_another, each_signal_that_ends_is_told;
     end: each_exit_code_is_told, the_end_is_told_once_and_stays,
         no_signal_reaches_a_child_that_is_gone,
         an_ended_child_takes_signals_until_it_was_waited_for,

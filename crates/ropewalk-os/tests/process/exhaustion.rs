@@ -1,8 +1,8 @@
 //! A table of descriptors that has no room left.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use ropewalk_os::process::{ChildFd, Ended, Step};
+use ropewalk_os::process::{ChildFd, Ended, Spawn, Step};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Fixture;
@@ -30,14 +30,40 @@ impl Drop for Limit {
     }
 }
 
-/// With one descriptor more each time, from none on, until there are enough.
 pub(crate) fn a_full_table_is_told_and_leaves_nothing(fixture: &Fixture) {
+    let mut spawn = fixture.spawn_of("/bin/true");
+    spawn
+        .descriptor(0, ChildFd::Reads)
+        .descriptor(1, ChildFd::Writes);
+    let expected: &[Step] = match fixture.way {
+        Way::Pidfd => &[Step::Pipe, Step::Fork],
+        Way::KernelQueue => &[Step::Pipe, Step::Watch, Step::Pipe],
+        Way::ChildSignal => &[Step::Pipe],
+    };
+    assert_eq!(steps_of(fixture, &spawn), expected);
+}
+
+/// To swap two numbers takes a third, in the child.
+pub(crate) fn a_swap_in_a_full_table_is_told_and_leaves_nothing(fixture: &Fixture) {
+    let [first, second] = [58, 59].map(|least| inheritable(&std::io::stderr(), least));
+    let mut spawn = fixture.spawn_of("/bin/true");
+    spawn
+        .descriptor(first.as_raw_fd(), ChildFd::Inherits(second.as_fd()))
+        .descriptor(second.as_raw_fd(), ChildFd::Inherits(first.as_fd()));
+    let expected: &[Step] = match fixture.way {
+        // Its pidfd is no descriptor of the child, who has that number.
+        Way::Pidfd => &[Step::Fork],
+        Way::KernelQueue => &[Step::Watch, Step::Pipe, Step::Descriptors],
+        Way::ChildSignal => &[Step::Pipe, Step::Descriptors],
+    };
+    assert_eq!(steps_of(fixture, &spawn), expected);
+}
+
+/// At which steps a spawn fails, with one descriptor more each time, from none on, until there are
+/// enough.
+fn steps_of(fixture: &Fixture, spawn: &Spawn<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     for room in 0.. {
-        let mut spawn = fixture.spawn_of("/bin/true");
-        spawn
-            .descriptor(0, ChildFd::Reads)
-            .descriptor(1, ChildFd::Writes);
         let limit = Limit::lower_to(64);
         let mut fill: Vec<OwnedFd> = Vec::new();
         while let Ok(fd) = rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), 3) {
@@ -67,12 +93,7 @@ pub(crate) fn a_full_table_is_told_and_leaves_nothing(fixture: &Fixture) {
         ropewalk_testkit::assert_no_children();
     }
     steps.dedup();
-    let expected: &[Step] = match fixture.way {
-        Way::Pidfd => &[Step::Pipe, Step::Fork],
-        Way::KernelQueue => &[Step::Pipe, Step::Watch, Step::Pipe],
-        Way::ChildSignal => &[Step::Pipe],
-    };
-    assert_eq!(steps, expected);
+    steps
 }
 
 /// Numbers up to the limit are the child's, and those beyond are none.

@@ -146,6 +146,29 @@ pub(crate) fn a_session_is_led_by_the_child(fixture: &Fixture) {
     assert_eq!(groups(Group::Session), "1 1\n");
 }
 
+pub(crate) fn a_child_joins_the_group_of_another(fixture: &Fixture) {
+    let mut sleep = fixture.spawn_of("sleep");
+    sleep.arguments(["sleep", "1000"]);
+    let mut leader = sleep
+        .process_group(Group::Process(0))
+        .spawn()
+        .unwrap()
+        .child;
+    let group = Group::Process(leader.id());
+    let mut member = sleep.process_group(group).spawn().unwrap().child;
+    // Who leads none is no group, whatever its number.
+    assert!(!member.send_signal_to_group(libc::SIGTERM).unwrap());
+    assert!(leader.send_signal_to_group(libc::SIGTERM).unwrap());
+    for child in [&mut leader, &mut member] {
+        let signal = libc::SIGTERM;
+        let killed = Ended::Killed {
+            signal,
+            core_dumped: false,
+        };
+        assert_eq!(fixture.finish(child), killed);
+    }
+}
+
 pub(crate) fn each_signal_that_ends_is_told(fixture: &Fixture) {
     let signals = [
         libc::SIGTERM,
