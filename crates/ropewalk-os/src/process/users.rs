@@ -20,7 +20,7 @@ use std::ptr;
 /// [getgrouplist(3)](https://man7.org/linux/man-pages/man3/getgrouplist.3.html)
 pub fn groups_of(user: u32, group: u32) -> io::Result<Vec<u32>> {
     match name_of(user)? {
-        Some(name) => Ok(groups_by_name(&name, group)),
+        Some(name) => with_room(|room, count| list_groups(&name, group, room, count)),
         None => Ok(vec![group]),
     }
 }
@@ -52,21 +52,37 @@ fn name_of(user: u32) -> io::Result<Option<CString>> {
     }
 }
 
-fn groups_by_name(name: &CStr, group: u32) -> Vec<u32> {
+/// More than a process can be in, on any system: 65,536 on Linux, fewer elsewhere.
+const MOST_GROUPS: usize = 1 << 18;
+
+/// Calls `list` with ever more room until it has enough. It writes as many numbers as `count` says at
+/// most, and answers below zero if these were not all, or it failed: the systems do not say which.
+fn with_room(
+    mut list: impl FnMut(&mut [u32], &mut libc::c_int) -> libc::c_int,
+) -> io::Result<Vec<u32>> {
     let mut groups = vec![0_u32; 32];
     loop {
         let mut count = groups.len() as libc::c_int;
-        let room = groups.as_mut_ptr().cast();
-        // SAFETY: the name is a text; the call writes as many numbers of 32 bits as `count` says.
-        let result = unsafe { libc::getgrouplist(name.as_ptr(), group as _, room, &raw mut count) };
+        let result = list(&mut groups, &mut count);
+        let count = usize::try_from(count).unwrap_or(0);
         if result >= 0 {
-            groups.truncate(count.max(0) as usize);
-            return groups;
+            groups.truncate(count);
+            return Ok(groups);
         }
         // Some systems say how many there are, others do not.
-        let larger = groups.len() * 2;
-        groups.resize(larger.max(count.max(0) as usize), 0);
+        let larger = count.max(groups.len() * 2);
+        if larger > MOST_GROUPS {
+            return Err(io::Error::last_os_error());
+        }
+        groups.resize(larger, 0);
     }
+}
+
+fn list_groups(name: &CStr, group: u32, room: &mut [u32], count: &mut libc::c_int) -> libc::c_int {
+    let room = room.as_mut_ptr().cast();
+    // SAFETY: the name is a text; the call writes as many numbers of 32 bits as `count` says, which
+    // is the length of the room.
+    unsafe { libc::getgrouplist(name.as_ptr(), group as _, room, count) }
 }
 
 #[cfg(test)]
@@ -96,5 +112,25 @@ mod tests {
     #[test]
     fn an_unknown_user_has_the_one_group() {
         assert_eq!(groups_of(3_999_999_999, 7).unwrap(), [7]);
+    }
+
+    #[test]
+    fn room_grows_as_far_as_there_can_be_groups() {
+        let answer = |all: libc::c_int, tells: bool| {
+            with_room(move |room, count| {
+                let enough = room.len() >= all as usize;
+                if enough || tells {
+                    *count = all;
+                }
+                if enough { all } else { -1 }
+            })
+        };
+        for all in [0, 32, 33, 1000, 65_536] {
+            for tells in [false, true] {
+                assert_eq!(answer(all, tells).unwrap().len(), all as usize);
+            }
+        }
+        // A call that fails whatever it is given.
+        assert!(with_room(|_, _| -1).is_err());
     }
 }
