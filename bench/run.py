@@ -11,11 +11,15 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
+from harness import children
 from harness.build import build
 from harness.process import ChildError
 from harness.servers import DEFAULT, NAMES, Server, make
 from harness.tables import Absences, Report, Samples
-from harness.workloads import WORKLOADS, NotApplicable, Settings, Workload
+from harness.workloads import WORKLOADS as SERVED
+from harness.workloads import NotApplicable, Settings, Workload
+
+WORKLOADS = [*SERVED, *children.WORKLOADS]
 
 
 def names(text: str) -> list[str]:
@@ -116,10 +120,16 @@ def main() -> int:
         certificate=builds.paths.get("certificate", ""),
         no_certificate=builds.reason("certificate"),
         curve=(0, 100, 1000) if arguments.quick else (0, 1000, min(room, 10_000)),
+        spawned=300 if arguments.quick else 3000,
+        children=children.room(200 if arguments.quick else 2000, hard),
+        files=min(room, 5000),
     )
     rounds = arguments.rounds or (1 if arguments.quick else 3)
     workloads = [w for w in WORKLOADS if arguments.only is None or w.name in arguments.only]
-    print(f"{machine()}; {rounds} rounds, medians; {settings.idle} idle connections\n")
+    print(
+        f"{machine()}; {rounds} rounds, medians; {settings.idle} idle connections, "
+        f"{settings.children} live children\n"
+    )
     samples: Samples = {}
     failed = False
     for usual, group in groupby(sorted(workloads, key=by_servers), by_servers):

@@ -73,8 +73,9 @@ class Builds:
 def build() -> Builds:
     builds = Builds()
     builds.cargo("load", ["load"])
-    builds.cargo("ropewalk-bench", ["server", "timers", "threads"])
-    builds.cc("raw_epoll", BENCH / "servers" / "raw_epoll.c")
-    builds.cc("raw_udp", BENCH / "servers" / "raw_udp.c")
+    builds.cargo("ropewalk-bench", ["server", "timers", "threads", "children"])
+    builds.cargo("tokio-bench", ["tokio-children"])
+    for name in ("raw_epoll", "raw_udp", "raw_children"):
+        builds.cc(name, BENCH / "servers" / f"{name}.c")
     builds.certificate()
     return builds

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ CLIENT_CPU = 1
 
 # Seconds for one line of a child. Opening 9,000 connections and a slow round come first.
 PATIENCE = 90
+
+
+def _cpu_clock(pid: int) -> int:
+    """What clock_getcpuclockid(3) answers: the nanoseconds for which a process was on a CPU."""
+    return ~pid << 3 | 2
 
 
 class ChildError(Exception):
@@ -73,9 +79,8 @@ class Child:
             raise ChildError(f"{Path(self.command[0]).name} does not end") from None
 
     def cpu_ns(self) -> int:
-        """CPU time of all threads so far; exact while the process sleeps."""
-        tasks = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
-        return sum(int(task.read_text().split()[0]) for task in tasks)
+        """CPU time of all threads so far, with those that have ended; exact while it sleeps."""
+        return time.clock_gettime_ns(_cpu_clock(self._process.pid))
 
     def memory_kib(self, kind: str = "Pss") -> int:
         """Memory of a kind of ``smaps_rollup``; usually what the process would free if it ended."""

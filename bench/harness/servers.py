@@ -25,18 +25,20 @@ class Tls:
 
 @dataclass(frozen=True)
 class Server:
-    """``serve`` makes the command of a mode; ``micro`` that of a micro workload, if it has it.
+    """``serve`` makes the command of a mode; ``micro`` that of a micro workload, ``children`` that
+    of a parent of processes. It need not have all of them.
 
     ``tls`` is asked only by workloads of TLS.
     """
 
     name: str
     title: str
-    serve: Callable[[str], list[str]]
+    serve: Callable[[str], list[str]] | None
     micro: Callable[[str], list[str]] | None = None
     missing: str | None = None
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
     tls: Callable[[], Tls] = lambda: Tls(missing="it has no TLS")
+    children: Callable[[list[str]], list[str]] | None = None
 
 
 DEFAULT = ["raw", "rust", "ropewalk", "twisted", "asyncio", "uvloop"]
@@ -48,7 +50,8 @@ POLLERS = ["rust", "rust-kqueue", "rust-poll", "rust-select"] + [
 HOSTED = ["ropewalk", "ropewalk-asyncio", "ropewalk-uvloop", "asyncio", "twisted-uvloop"]
 DATAGRAMS = ["raw", "rust", "ropewalk", "twisted", "asyncio", "uvloop"]
 TLS = ["rust", "ropewalk", "ropewalk-ssl", "twisted", "uvloop", "plain-asyncio"]
-NAMES = list(dict.fromkeys([*DEFAULT, *POLLERS, *HOSTED, *TLS]))
+PROCESSES = ["raw", "rust", "ropewalk", "twisted", "uvloop", "tokio"]
+NAMES = list(dict.fromkeys([*DEFAULT, *POLLERS, *HOSTED, *TLS, *PROCESSES]))
 
 # Programs that print the version of a TLS library.
 SSL = "import ssl; print(ssl.OPENSSL_VERSION)"
@@ -110,6 +113,7 @@ def _twisted(name: str, title: str, reactor: str, module: str) -> Server:
         import_error(module, environment),
         environment,
         lambda: _python_tls(PYOPENSSL),
+        lambda arguments: script("children_twisted.py", *arguments),
     )
 
 
@@ -127,6 +131,12 @@ def _asyncio(name: str, title: str, loop: str, module: str) -> Server:
         import_error(module, environment),
         environment,
         lambda: _python_tls(SSL),
+        lambda arguments: [
+            sys.executable,
+            str(SCRIPTS / "children_uvloop.py"),
+            loop,
+            *arguments,
+        ],
     )
 
 
@@ -141,6 +151,17 @@ def _rust(name: str, title: str, poller: str, builds: Builds) -> Server:
         lambda micro: binary(micro),
         builds.reason("server"),
         tls=lambda: Tls("rustls with aws-lc"),
+        children=lambda arguments: binary("children", *arguments),
+    )
+
+
+def _tokio(name: str, builds: Builds) -> Server:
+    return Server(
+        name,
+        "tokio",
+        None,
+        missing=builds.reason("tokio-children"),
+        children=lambda arguments: [builds.paths["tokio-children"], *arguments],
     )
 
 
@@ -149,8 +170,15 @@ def _raw(name: str, builds: Builds) -> Server:
         program = "raw_udp" if mode.startswith("udp") else "raw_epoll"
         return [builds.paths[program], "0", mode]
 
-    missing = builds.reason("raw_epoll") or builds.reason("raw_udp")
-    return Server(name, "raw epoll in C", binary, missing=missing)
+    programs = ("raw_epoll", "raw_udp", "raw_children")
+    missing = next(filter(None, map(builds.reason, programs)), None)
+    return Server(
+        name,
+        "raw epoll in C",
+        binary,
+        missing=missing,
+        children=lambda arguments: [builds.paths["raw_children"], *arguments],
+    )
 
 
 def make(name: str, builds: Builds) -> Server:
@@ -181,6 +209,8 @@ def make(name: str, builds: Builds) -> Server:
             return _twisted(name, "Twisted on uvloop", "asyncio@uvloop", "uvloop")
         case "uvloop":
             return _asyncio(name, "uvloop", "uvloop", "uvloop")
+        case "tokio":
+            return _tokio(name, builds)
         case "plain-asyncio":
             return _asyncio(name, "asyncio", "asyncio", "asyncio")
     raise ValueError(f"no server is called {name!r}")

@@ -223,6 +223,30 @@ def _tls_libraries(report: Report) -> str:
     return "\n".join([*lines, ""])
 
 
+def _children(report: Report, chosen: list[Workload]) -> str:
+    births = [workload for workload in chosen if workload.name.startswith("spawn")]
+    exits = [workload for workload in chosen if workload.name in ("exits-few", "exits")]
+    pipes = [workload for workload in chosen if workload.name.startswith("pipe")]
+    parts = []
+    if births:
+        parts.append(report.costs("children: parent CPU, µs per child", "cpu_us", births, 0))
+        parts.append(_rates(report, "children per second, all on one CPU", "per_second", births))
+    if exits:
+        parts.append(report.costs("children that wait: parent CPU, µs", "cpu_us", exits, 1))
+    if any(workload.name == "exit-calls" for workload in chosen):
+        rows = [("one exit of all live children", "exit-calls", "calls_each", ".1f")]
+        parts.append(report.figures("system calls of the parent", rows))
+    if pipes:
+        parts.append(report.costs("pipes: parent CPU, ms per GB", "cpu_ms_per_gb", pipes, 0))
+        parts.append(_rates(report, "GB per second", "gb_per_second", pipes))
+    return "\n".join(parts)
+
+
+def _rates(report: Report, title: str, figure: str, chosen: list[Workload]) -> str:
+    form = ",.0f" if figure == "per_second" else ".1f"
+    return report.figures(title, [(one.title, one.name, figure, form) for one in chosen])
+
+
 def _hosted(report: Report, chosen: list[Workload]) -> str:
     return report.costs(
         "inside asyncio: server CPU, µs per operation", "cpu_us", chosen, 1, HOSTED[0]
@@ -248,4 +272,5 @@ TABLES = {
     "hosted": _hosted,
     "datagrams": _datagrams,
     "tls": _tls,
+    "children": _children,
 }

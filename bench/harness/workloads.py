@@ -35,6 +35,10 @@ class Settings:
     no_certificate: str | None
     #: Numbers of idle connections, ascending.
     curve: tuple[int, ...] = (0, 1000, 10_000)
+    #: Children made one after the other, those alive at once, and files open beside them.
+    spawned: int = 3000
+    children: int = 2000
+    files: int = 5000
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,11 @@ def _secured(server: Server, settings: Settings, mode: str) -> tuple[Server, lis
     return replace(server, environment=environment), ["--certificate", settings.certificate]
 
 
-def _serve(server: Server, mode: str) -> tuple[Child, str]:
-    """A started server and its address."""
-    child = Child(server.serve(mode), SERVER_CPU, server.environment)
+def _serve(server: Server, mode: str, *wrapped: str) -> tuple[Child, str]:
+    """A started server, by the command ``wrapped`` if that is given, and its address."""
+    if server.serve is None:
+        raise NotApplicable("it only makes children here")
+    child = Child([*wrapped, *server.serve(mode)], SERVER_CPU, server.environment)
     try:
         words = child.line().split()
         if words[:2] != ["listening", "on"]:
@@ -162,13 +168,8 @@ def _calls(serve: str, mode: str) -> Callable[[Server, Settings], Figures]:
             raise NotApplicable("strace is not installed")
         with TemporaryDirectory() as directory:
             counts = Path(directory) / "calls"
-            traced = replace(
-                server,
-                serve=lambda m: (
-                    ["strace", "-f", "-c", "-S", "calls", "-o", str(counts), *server.serve(m)]
-                ),
-            )
-            child, address = _serve(traced, serve)
+            strace = ("strace", "-f", "-c", "-S", "calls", "-o", str(counts))
+            child, address = _serve(server, serve, *strace)
             with child:
                 options = ["--size", "64", "--seconds", str(settings.seconds)]
                 figures = _drive(child, settings, mode, address, *options)

@@ -6,7 +6,7 @@ use crate::stream::Stream;
 use crate::{Outcome, Result};
 
 /// Of what all that is sent one way consists.
-const BYTE: u8 = b'x';
+pub(crate) const BYTE: u8 = b'x';
 
 const LENGTH: usize = 256 * 1024;
 

@@ -3,13 +3,14 @@
 //!
 //! Every mode prepares, prints `ready`, waits for a line (or the end) of standard input, works,
 //! prints one line of JSON, and waits again before it closes its connections. Whoever runs it reads
-//! the server's CPU time and memory in the pauses.
+//! the server's CPU time and memory in the pauses. (`pour` and `drink` are children of the server.)
 
 mod bulk;
 mod echo;
 mod flood;
 mod idle;
 mod net;
+mod pipes;
 mod stream;
 mod tls;
 
@@ -38,7 +39,13 @@ modes:
   send      M megabytes to a server that reads, on one connection
   receive   M megabytes from a server that sends, on one connection
   idle      N connections held open; every 500th, with TLS each, echoes one byte at the start
-  flood     datagrams of SIZE bytes from one socket to a server that counts them, for S seconds";
+  flood     datagrams of SIZE bytes from one socket to a server that counts them, for S seconds
+
+In the place of ADDRESS and options, two modes have a number of bytes: they are for a server's own
+children, and wait for nobody.
+
+  pour      BYTES to standard output
+  drink     BYTES from standard input, and no more";
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -135,8 +142,14 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.as_slice() {
+        [mode, bytes] if mode == "pour" => return pipes::pour(bytes.parse()?),
+        [mode, bytes] if mode == "drink" => return pipes::drink(bytes.parse()?),
+        _ => {}
+    }
     net::allow_many_files()?;
-    let (mode, options) = parse(std::env::args().skip(1))?;
+    let (mode, options) = parse(arguments.into_iter())?;
     match mode.as_str() {
         "echo" => exchange(&options, Kind::Echo)?,
         "connect" => exchange(&options, Kind::Connect)?,
