@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import resource
 import shutil
-from collections.abc import Callable
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -44,13 +47,13 @@ def _program(name: str) -> str:
     return path
 
 
-def _parent(server: Server, *arguments: object, wrapped: tuple[str, ...] = ()) -> Child:
+def _parent(server: Server, *arguments: object) -> Child:
     """A parent that has settled: it has made children before and waits for its go."""
     if server.children is None:
         raise NotApplicable("it makes no children here")
     variables = python_environment()
     environment = {name: variables[name] for name in ENVIRONMENT if name in variables}
-    command = [*wrapped, *server.children([str(argument) for argument in arguments])]
+    command = server.children([str(argument) for argument in arguments])
     child = Child(command, SERVER_CPU, environment)
     try:
         if child.line() != "ready":
@@ -98,7 +101,8 @@ def _exits(live: Callable[[Settings], int]) -> Callable[..., Figures]:
     """Children that wait are told to end, one by one, beside others that wait on."""
 
     def run(server: Server, settings: Settings) -> Figures:
-        with _waiting(server, live(settings)) as parent:
+        count = live(settings)
+        with _waiting(server, count, max(count // 4, min(count, 100))) as parent:
             figures = _drive(parent)
             _finish(parent)
         return {"cpu_us": figures["cpu_ns"] / 1000 / figures["operations"]}
@@ -106,10 +110,9 @@ def _exits(live: Callable[[Settings], int]) -> Callable[..., Figures]:
     return run
 
 
-def _waiting(server: Server, live: int, wrapped: tuple[str, ...] = ()) -> Child:
+def _waiting(server: Server, live: int, ending: int) -> Child:
     """A parent of so many children, of which a part will be told to end."""
-    ending = max(live // 4, min(live, 100))
-    return _parent(server, "exits", live, ending, _program("cat"), wrapped=wrapped)
+    return _parent(server, "exits", live, ending, _program("cat"))
 
 
 def _finish(parent: Child) -> None:
@@ -120,33 +123,38 @@ def _finish(parent: Child) -> None:
 
 
 def _exit_calls(server: Server, settings: Settings) -> Figures:
-    """System calls of the parent's main thread for one exit. Counted, not timed.
+    """System calls of the parent for one exit. Counted, not timed.
 
-    Not by ``strace -c -f``, which counts what the children do, too: by the lines between those two
-    in which the parent says that it is ready and that it is done.
+    The counting begins when all children live: ``strace -f`` would count what new ones do, too.
     """
-    strace = _program("strace")
     with TemporaryDirectory() as directory:
-        trace = Path(directory) / "trace"
-        wrapped = (strace, "-s", "8", "-o", str(trace))
-        with _waiting(server, settings.children, wrapped) as parent:
-            parent.go_on()
-            figures = parent.json()
+        table = Path(directory) / "calls"
+        with _waiting(server, settings.children, min(settings.children, 100)) as parent:
+            with _counted(parent.pid, table):
+                figures = _drive(parent)
             _finish(parent)
-        calls = _calls_between(trace.read_text(errors="replace"), 'write(1, "ready', 'write(1, "{')
-    return {"calls_each": calls / figures["operations"]}
+        return {"calls_each": _total(table.read_text()) / figures["operations"]}
 
 
-def _calls_between(trace: str, first: str, last: str) -> int:
-    """The system calls between those two, without that by which the parent is told to go on."""
-    lines = trace.splitlines()
-    starts = [line.startswith(first) for line in lines]
-    ends = [line.startswith(last) for line in lines]
-    if not any(starts) or not any(ends):
-        raise ChildError("strace did not see the parent's lines")
-    between = lines[starts.index(True) + 1 : ends.index(True)]
-    # The others tell of signals.
-    return sum(line[:1].isalpha() for line in between) - 1
+@contextmanager
+def _counted(pid: int, table: Path) -> Iterator[None]:
+    """Has strace write to ``table`` what all threads of a process call meanwhile."""
+    command = [_program("strace"), "-f", "-c", "-o", str(table), "-p", str(pid)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        said = tracer.stderr.readline().strip()
+        if "attached" not in said:
+            raise NotApplicable(said)
+        try:
+            yield
+        finally:
+            tracer.send_signal(signal.SIGINT)
+            tracer.communicate()
+
+
+def _total(table: str) -> int:
+    """The sum of the column "calls" of what ``strace -c`` prints."""
+    rows = [line.split() for line in table.splitlines()]
+    return next(int(row[3]) for row in rows if row[-1:] == ["total"])
 
 
 def _pipe(mode: str, child: str) -> Callable[..., Figures]:
@@ -173,15 +181,19 @@ def _workload(name: str, title: str, run: Callable[..., Figures]) -> Workload:
 
 WORKLOADS = [
     _workload("spawn", "spawn to exit, 10 at once", _spawn()),
-    _workload("spawn-files", "the same, parent with 5,000 open files", _spawn(10, files=5000)),
-    _workload("spawn-large", "the same, parent of 1 GB", _spawn(10, megabytes=LARGE)),
+    _workload("spawn-files", "the same, 5,000 open files", _spawn(10, files=5000)),
+    _workload("spawn-large", "the same, 1 GB of memory", _spawn(10, megabytes=LARGE)),
     _workload(
         "spawn-directory",
-        "the same, working directory given",
+        "the same, 1 GB, working directory given",
         _spawn(10, megabytes=LARGE, directory="/"),
     ),
-    _workload("exits-few", "one exit of 100 live children", _exits(lambda settings: 100)),
-    _workload("exits", "one exit of all live children", _exits(lambda settings: settings.children)),
+    _workload(
+        "exits-few",
+        "one exit, 100 live children",
+        _exits(lambda settings: min(100, settings.children)),
+    ),
+    _workload("exits", "one exit, all live children", _exits(lambda settings: settings.children)),
     _workload("exit-calls", "", _exit_calls),
     _workload("pipe-in", "one way, to the parent", _pipe("read", "pour")),
     _workload("pipe-out", "one way, from the parent", _pipe("write", "drink")),

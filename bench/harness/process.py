@@ -78,9 +78,13 @@ class Child:
         except subprocess.TimeoutExpired:
             raise ChildError(f"{Path(self.command[0]).name} does not end") from None
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def cpu_ns(self) -> int:
         """CPU time of all threads so far, with those that have ended; exact while it sleeps."""
-        return time.clock_gettime_ns(_cpu_clock(self._process.pid))
+        return time.clock_gettime_ns(_cpu_clock(self.pid))
 
     def memory_kib(self, kind: str = "Pss") -> int:
         """Memory of a kind of ``smaps_rollup``; usually what the process would free if it ended."""

@@ -234,7 +234,7 @@ def _children(report: Report, chosen: list[Workload]) -> str:
     if exits:
         parts.append(report.costs("children that wait: parent CPU, µs", "cpu_us", exits, 1))
     if any(workload.name == "exit-calls" for workload in chosen):
-        rows = [("one exit of all live children", "exit-calls", "calls_each", ".1f")]
+        rows = [("one exit, all live children", "exit-calls", "calls_each", ".1f")]
         parts.append(report.figures("system calls of the parent", rows))
     if pipes:
         parts.append(report.costs("pipes: parent CPU, ms per GB", "cpu_ms_per_gb", pipes, 0))

@@ -158,7 +158,11 @@ def exits(live, ending, *command):
 
     def finish(begun):
         report("operations", ending, begun)
-        parent.endEach(children, range(WARM + ending, len(children)), done)
+        parent.until(0, done)
+        for child in children:
+            child.closeStdin()
+        if not parent.running:
+            done()
 
     def done():
         print("done", flush=True)

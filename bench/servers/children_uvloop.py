@@ -166,7 +166,11 @@ async def exits(live, ending, *command):
 
     def finish(begun):
         report("operations", ending, begun)
-        parent.end_each(children, range(WARM + ending, len(children)), done)
+        parent.until(0, done)
+        for child in children:
+            child.get_pipe_transport(0).close()
+        if not parent.running:
+            done()
 
     def done():
         print("done", flush=True)

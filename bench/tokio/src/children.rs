@@ -179,8 +179,15 @@ async fn exits(mut arguments: Arguments) -> Result<()> {
     let begun = Instant::now();
     end_each(&mut children, WARM..WARM + ending).await?;
     report("operations", ending, begun)?;
-    let all = children.len();
-    end_each(&mut children, WARM + ending..all).await?;
+    for child in &mut children {
+        child.input = None;
+    }
+    for child in children
+        .into_iter()
+        .filter(|child| !child.end.is_finished())
+    {
+        check(&child.end.await??)?;
+    }
     println!("done");
     Ok(())
 }

@@ -191,7 +191,10 @@ fn exits(reactor: Reactor, mut arguments: Arguments) -> Result<()> {
     let begun = Instant::now();
     parent.end_each(&children, WARM..WARM + ending)?;
     report("operations", ending as u64, begun)?;
-    parent.end_each(&children, WARM + ending..children.len())?;
+    for child in &children {
+        child.close(0);
+    }
+    parent.run(0)?;
     println!("done");
     Ok(())
 }
