@@ -218,3 +218,23 @@ fn stopped_by(signal: Signal) {
     assert_eq!(send(signal), 1);
     assert!(was_told());
 }
+
+#[test]
+fn what_was_ignored_stops_a_reactor_while_it_runs() {
+    check("child_that_ignored_what_stops_it");
+}
+
+#[test]
+#[ignore = "run in a process of its own by another test"]
+fn child_that_ignored_what_stops_it() {
+    set(Signal::INT, &Action::Ignore);
+    let reactor = Reactor::new().unwrap();
+    send(Signal::INT);
+    reactor.call_when_running(|_| assert_eq!(send(Signal::INT), 0));
+    reactor.call_later(Duration::from_secs(60), |_| std::process::abort());
+    reactor.run().unwrap();
+    assert_eq!(reactor.exit_signal(), Some(Signal::INT.number()));
+    send(Signal::INT);
+    drop(reactor);
+    send(Signal::INT);
+}
