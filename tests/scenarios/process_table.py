@@ -6,6 +6,7 @@ Argument: how many native children live beside the others.
 import os
 import sys
 
+import scenario as limits
 from children import Quiet, ended, shell
 from scenario import Scenario
 from twisted.internet import process
@@ -145,5 +146,6 @@ async def main(scenario):
     scenario.record("left", len(HANDLERS))
 
 
+limits.TIME_LIMIT = 85
 scenario = Scenario()
 scenario.run(main)
