@@ -65,6 +65,18 @@ def test_happens_as_on_twisteds_reactor(scenario: str, reactor_name: str) -> Non
     assert_same(scenario, reactor_name)
 
 
+@pytest.mark.parametrize("program", ["cat", "sort", "openssl", "terminals"])
+def test_programs_that_everybody_has_do_what_they_do(program: str, reactor_name: str) -> None:
+    # A hundred megabytes take their time: one of Twisted's reactors is enough.
+    expected = baseline_of("process_programs", "ropewalk-epoll", program)
+    found = run_scenario("process_programs", reactor_name, program)
+    assert found["events"] == expected["events"]
+    assert len(found["events"]) > 3
+    if program != "terminals":
+        assert [event for event in found["events"] if event[1:] == [100_000_000, True]]
+    assert found["descriptors_left"] == 0
+
+
 def test_whatever_is_replaced_has_twisteds_class_make_the_child(reactor_name: str) -> None:
     run = run_scenario("process_native", reactor_name)
     found = run["events"]
