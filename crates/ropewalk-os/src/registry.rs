@@ -229,16 +229,21 @@ impl<T> Registry<T> {
         !self.always_ready.is_empty()
     }
 
-    /// Appends an event for each source that is always ready and wants something.
+    /// Appends an event for each source that is always ready and wants something. Those that only
+    /// write come first: what was read from a file is written to another one before the first is
+    /// read again, and may be at its end.
     pub fn push_always_ready(&self, events: &mut Events) {
-        for index in &self.always_ready {
-            let slot = &self.slots[*index as usize];
-            // The wish may be withdrawn since the list was made.
-            if !slot.wanted.is_none() {
-                events.push(Event {
-                    token: Token::new(*index, slot.generation),
-                    readiness: Readiness::from(slot.wanted),
-                });
+        for only_writing in [true, false] {
+            for index in &self.always_ready {
+                let slot = &self.slots[*index as usize];
+                // The wish may be withdrawn since the list was made.
+                let wanted = slot.wanted;
+                if !wanted.is_none() && only_writing != wanted.is_readable() {
+                    events.push(Event {
+                        token: Token::new(*index, slot.generation),
+                        readiness: Readiness::from(wanted),
+                    });
+                }
             }
         }
     }

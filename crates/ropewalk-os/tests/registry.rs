@@ -272,6 +272,24 @@ fn a_descriptor_that_never_blocks_is_ready_while_it_wants_something() {
     assert!(!registry.has_always_ready() && poller.calls.is_empty());
 }
 
+/// What was read from a file would be lost if the file's end came before it is written.
+#[test]
+fn of_those_that_never_block_the_writers_come_first() {
+    let (mut registry, mut poller) = (Registry::new(), Recorder::default());
+    let wishes = [Interest::WRITABLE, Interest::BOTH, Interest::WRITABLE];
+    let tokens = wishes.map(|wish| {
+        let token = registry.insert(descriptor().into(), ());
+        registry.set_interest(token, wish);
+        token
+    });
+    poller.answers = vec![libc::EPERM; 3];
+    poller.apply(&mut registry);
+    let mut events = Events::new();
+    registry.push_always_ready(&mut events);
+    let order: Vec<_> = events.iter().map(|event| event.token).collect();
+    assert_eq!((order.len(), order[2]), (3, tokens[1]));
+}
+
 /// A callback of the same turn may withdraw the wish before the events are made.
 #[test]
 fn a_withdrawn_wish_makes_no_event() {
