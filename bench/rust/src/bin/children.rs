@@ -111,16 +111,17 @@ impl Parent {
     }
 }
 
+static CHUNK: [u8; 65536] = [b'x'; 65536];
+
 /// Writes so many bytes to its child.
 struct Chunks {
-    chunk: [u8; 65536],
     left: Cell<u64>,
 }
 
 impl Producer<Process> for Chunks {
     fn resume_producing(&self, process: &Process) {
-        let length = self.left.get().min(self.chunk.len() as u64);
-        process.write(0, &self.chunk[..length as usize]);
+        let length = self.left.get().min(CHUNK.len() as u64);
+        process.write_bytes(0, &CHUNK[..length as usize]);
         self.left.set(self.left.get() - length);
         if self.left.get() == 0 {
             process.unregister_producer(0);
@@ -208,7 +209,6 @@ fn moves(reactor: Reactor, mut arguments: Arguments, writes: bool) -> Result<()>
         let child = parent.spawn()?;
         if writes {
             let chunks = Chunks {
-                chunk: [b'x'; 65536],
                 left: Cell::new(bytes as u64),
             };
             child.register_producer(0, chunks, ProducerKind::Pull)?;
