@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from socket import socket as Socket
 from typing import TypedDict, final, type_check_only
 
+from twisted.internet.interfaces import IAddress
 from typing_extensions import disjoint_base
 
 __all__ = [
@@ -169,6 +170,7 @@ class Stream:
     protocol: object
     producer: object
     logstr: str
+    repstr: str
     bufferSize: int
     connected: bool
     disconnected: bool
@@ -228,6 +230,19 @@ class Stream:
     def resumeProducing(self) -> None: ...
     def connectionLost(self, reason: object) -> None:
         """Tells the producer and the protocol, once, and lets go of both."""
+    def readConnectionLost(self, reason: object) -> None:
+        """The peer sends no more: the end of the connection, unless the protocol half-closes."""
+    def _closeWriteConnection(self) -> object: ...
+    def getTcpNoDelay(self) -> bool:
+        """ITCPTransport.getTcpNoDelay."""
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """ITCPTransport.setTcpNoDelay."""
+    def getTcpKeepAlive(self) -> bool:
+        """ITCPTransport.getTcpKeepAlive."""
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """ITCPTransport.setTcpKeepAlive."""
+    def getHost(self) -> IAddress:
+        """ITransport.getHost."""
 
 @final
 class TLSRecords:

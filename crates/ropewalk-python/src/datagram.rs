@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PySuper, PyTuple, PyType};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use ropewalk::os::Readiness;
 
@@ -17,7 +18,7 @@ use crate::attached::Attached;
 use crate::core::Core;
 use crate::datagram_attributes::Slot;
 use crate::host::Verdict;
-use crate::member::{Member, Outcome, Overrides, core_by_reactor, overrides};
+use crate::member::{Member, Outcome, Overrides, OwnMethods, core_by_reactor, overrides};
 use crate::membership::Membership;
 use crate::sources::Source;
 
@@ -131,16 +132,6 @@ impl Datagram {
     pub(crate) fn is_native(state: &State) -> bool {
         state.flags.real_socket.get() && !state.flags.class_attributes.get()
     }
-
-    /// What the class behind this one would do: `super().<name>(*arguments)`.
-    pub(crate) fn inherited<'py>(
-        slf: &Bound<'py, Self>,
-        name: &Bound<'py, PyString>,
-        arguments: impl pyo3::call::PyCallArgs<'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let class: Bound<'py, PyType> = slf.py().get_type::<Self>();
-        PySuper::new(&class, slf.as_any())?.call_method1(name, arguments)
-    }
 }
 
 impl Member for Datagram {
@@ -150,6 +141,11 @@ impl Member for Datagram {
 
     fn overrides<'py>(&'py self, py: Python<'py>) -> &'py Overrides {
         &self.state.get(py).overrides
+    }
+
+    fn own_methods() -> &'static PyOnceLock<OwnMethods> {
+        static OWN: PyOnceLock<OwnMethods> = PyOnceLock::new();
+        &OWN
     }
 
     fn core(slf: &Bound<'_, Self>) -> PyResult<Py<Core>> {

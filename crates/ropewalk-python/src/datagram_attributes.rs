@@ -2,13 +2,12 @@
 
 use std::cell::RefCell;
 
-use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::datagram::{Datagram, Family};
-use crate::member::Member;
+use crate::member::{Member, missing};
 
 /// An attribute of the instance, or its absence.
 #[derive(Default)]
@@ -44,24 +43,15 @@ impl Slot {
 
     /// The value, or the `AttributeError` of an instance that has none.
     fn read(&self, slf: &Bound<'_, Datagram>, name: &str) -> PyResult<Py<PyAny>> {
-        self.value(slf.py()).ok_or_else(|| missing(slf, name))
+        self.value(slf.py())
+            .ok_or_else(|| missing(slf.as_any(), name))
     }
 
     fn delete(&self, slf: &Bound<'_, Datagram>, name: &str) -> PyResult<()> {
         if self.clear() {
             return Ok(());
         }
-        Err(missing(slf, name))
-    }
-}
-
-/// As the interpreter says that an instance has no such attribute.
-fn missing(slf: &Bound<'_, Datagram>, name: &str) -> PyErr {
-    match slf.get_type().name() {
-        Ok(class) => {
-            PyAttributeError::new_err(format!("'{class}' object has no attribute '{name}'"))
-        }
-        Err(error) => error,
+        Err(missing(slf.as_any(), name))
     }
 }
 

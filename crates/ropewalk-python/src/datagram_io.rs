@@ -15,7 +15,7 @@ use ropewalk::os::Readiness;
 use crate::datagram::{Arrival, Datagram, State};
 use crate::datagram_batch::Shared;
 use crate::host::{Verdict, hang_up, lost, verdict};
-use crate::member::{Member, Outcome};
+use crate::member::{Member, Outcome, inherited};
 use crate::sources::lend;
 use crate::twisted;
 
@@ -71,7 +71,7 @@ impl Datagram {
     pub(crate) fn read<'py>(slf: &Bound<'py, Self>, state: &State) -> Outcome<'py> {
         let py = slf.py();
         if !Self::is_native(state) || state.packet_limit.get().is_none() {
-            return verdict(Self::inherited(slf, intern!(py, "doRead"), ())?);
+            return verdict(inherited(slf, intern!(py, "doRead"), ())?);
         }
         let core = Self::core(slf)?;
         let shared = &core.get().state(py).datagrams;

@@ -15,7 +15,7 @@ use ropewalk::os::socket::{self, Address};
 use crate::datagram::{Datagram, Family, State};
 use crate::datagram_addresses;
 use crate::datagram_io::os_error;
-use crate::member::Outcome;
+use crate::member::{Outcome, inherited};
 use crate::sources::lend;
 use crate::twisted;
 
@@ -124,7 +124,7 @@ impl Datagram {
         let address = addr.unwrap_or(&nothing);
         match Self::send(slf, slf.get().state(slf.py()), datagram, address)? {
             Some(result) => Ok(result),
-            None => Self::inherited(slf, intern!(slf.py(), "write"), (datagram, address)),
+            None => inherited(slf, intern!(slf.py(), "write"), (datagram, address)),
         }
     }
 
@@ -137,7 +137,7 @@ impl Datagram {
     ) -> PyResult<Bound<'py, PyAny>> {
         match Self::send_unix(slf, slf.get().state(slf.py()), datagram, Some(address))? {
             Some(result) => Ok(result),
-            None => Self::inherited(slf, intern!(slf.py(), "write"), (datagram, address)),
+            None => inherited(slf, intern!(slf.py(), "write"), (datagram, address)),
         }
     }
 
@@ -149,7 +149,7 @@ impl Datagram {
     ) -> PyResult<Bound<'py, PyAny>> {
         match Self::send_unix(slf, slf.get().state(slf.py()), data, None)? {
             Some(result) => Ok(result),
-            None => Self::inherited(slf, intern!(slf.py(), "write"), (data,)),
+            None => inherited(slf, intern!(slf.py(), "write"), (data,)),
         }
     }
 }

@@ -74,7 +74,7 @@ impl PyHost {
 impl Host for PyHost {
     type Source = Source;
 
-    fn ready(&self, engine: &Engine<Self>, _: Token, source: Source, readiness: Readiness) {
+    fn ready(&self, engine: &Engine<Self>, token: Token, source: Source, readiness: Readiness) {
         let py = attached();
         if let Source::Child(child) = &source {
             return self.child_ended(child.bind(py));
@@ -92,7 +92,7 @@ impl Host for PyHost {
                 let object = foreign.object(py);
                 self.in_context(
                     py,
-                    |below| log_context_of(&object, below),
+                    |below| self.kept_log_context(token, &object, below),
                     || {
                         let (why, in_read) = deliver(&foreign, &object, readiness);
                         self.disconnect(py, &object, why, in_read)
@@ -151,6 +151,22 @@ impl PyHost {
                 self.disconnect_member(member, why, in_read)
             },
         );
+    }
+
+    /// The context to push while callbacks of a foreign descriptor run; a cached one fits while
+    /// nothing but the default context is below it.
+    fn kept_log_context(
+        &self,
+        token: Token,
+        object: &Bound<'_, PyAny>,
+        below: &Bound<'_, PyList>,
+    ) -> PyResult<Py<PyDict>> {
+        if below.len() != 1 {
+            return log_context_of(object, below);
+        }
+        let prefix = log_prefix_of(object)?;
+        let contexts = &self.core.get().state(object.py()).log_contexts;
+        contexts.get(token.slot(), &prefix, below)
     }
 
     /// Hears of a child's end, in the context that callbacks of Twisted's `SIGCHLD` waker have.
@@ -226,16 +242,20 @@ pub(crate) fn log_context_of(
     object: &Bound<'_, PyAny>,
     below: &Bound<'_, PyList>,
 ) -> PyResult<Py<PyDict>> {
+    twisted::log_context(below, &log_prefix_of(object)?).map(Bound::unbind)
+}
+
+/// What a descriptor's `logPrefix` says.
+fn log_prefix_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = object.py();
-    let system = match object.call_method0(intern!(py, "logPrefix")) {
-        Ok(prefix) => prefix,
-        Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => return Err(error),
+    match object.call_method0(intern!(py, "logPrefix")) {
+        Ok(prefix) => Ok(prefix),
+        Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => Err(error),
         Err(error) => {
             twisted::report(py, "log_prefix", &error);
-            intern!(py, "(buggy logPrefix method)").clone().into_any()
+            Ok(intern!(py, "(buggy logPrefix method)").clone().into_any())
         }
-    };
-    twisted::log_context(below, &system).map(Bound::unbind)
+    }
 }
 
 /// Why a descriptor is to be disconnected, and whether reading said so.

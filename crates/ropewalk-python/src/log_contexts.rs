@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::twisted;
 
@@ -23,7 +23,7 @@ struct Entry {
 const PLACES: usize = 1024;
 
 impl LogContexts {
-    /// The context that says `prefix`, for the stream in `slot`.
+    /// The context that says `prefix`, for the source in `slot`.
     /// Nothing but the default is `below`, or it would not fit the next time.
     pub(crate) fn get(
         &self,
@@ -34,7 +34,7 @@ impl LogContexts {
         let py = prefix.py();
         let place = slot as usize % PLACES;
         if let Some(Some(entry)) = self.0.borrow().get(place) {
-            if entry.prefix.is(prefix) {
+            if entry.prefix.is(prefix) || is_same_text(entry.prefix.bind(py), prefix) {
                 return Ok(entry.context.clone_ref(py));
             }
         }
@@ -51,5 +51,17 @@ impl LogContexts {
         drop(places);
         drop(old);
         Ok(context)
+    }
+}
+
+/// Whether both say the same. A foreign descriptor may make its prefix anew for each event.
+fn is_same_text(known: &Bound<'_, PyAny>, prefix: &Bound<'_, PyAny>) -> bool {
+    let texts = (
+        known.cast_exact::<PyString>(),
+        prefix.cast_exact::<PyString>(),
+    );
+    match texts {
+        (Ok(known), Ok(prefix)) => known.as_any().eq(prefix).unwrap_or(false),
+        _ => false,
     }
 }

@@ -4,9 +4,12 @@
 use std::cell::Cell;
 use std::os::fd::RawFd;
 
+use pyo3::call::PyCallArgs;
+use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::{PyDict, PyList, PyString, PyType};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PyString, PySuper, PyType};
 use pyo3::{PyClass, PyTypeInfo, intern};
 use ropewalk::os::Readiness;
 
@@ -24,6 +27,9 @@ pub(crate) trait Member: PyClass<Frozen = True> + Sync {
     fn membership<'py>(&'py self, py: Python<'py>) -> &'py Membership;
 
     fn overrides<'py>(&'py self, py: Python<'py>) -> &'py Overrides;
+
+    /// Where the methods of the native class itself are kept.
+    fn own_methods() -> &'static PyOnceLock<OwnMethods>;
 
     /// The core of the transport's reactor; joins it, if that was left for now.
     fn core(slf: &Bound<'_, Self>) -> PyResult<Py<Core>>;
@@ -178,12 +184,17 @@ impl Overrides {
     pub(crate) fn look<T: Member>(&self, transport: &Bound<'_, T>) -> PyResult<()> {
         let py = transport.py();
         let class = transport.as_any().get_type();
+        let ours = T::own_methods().get_or_try_init(py, || OwnMethods::of::<T>(py))?;
+        let overrides = |name, ours: &Option<Py<PyAny>>| -> PyResult<bool> {
+            let method = class.getattr(name)?;
+            Ok(ours.as_ref().is_none_or(|ours| !method.is(ours)))
+        };
         self.reads
-            .set(overrides::<T>(&class, intern!(py, "doRead"))?);
+            .set(overrides(intern!(py, "doRead"), &ours.reads)?);
         self.writes
-            .set(overrides::<T>(&class, intern!(py, "doWrite"))?);
+            .set(overrides(intern!(py, "doWrite"), &ours.writes)?);
         self.logs
-            .set(overrides::<T>(&class, intern!(py, "logPrefix"))?);
+            .set(overrides(intern!(py, "logPrefix"), &ours.logs)?);
         Ok(())
     }
 
@@ -196,15 +207,36 @@ impl Overrides {
     }
 }
 
+/// What a native class has under the names that count, looked up once.
+pub(crate) struct OwnMethods {
+    reads: Option<Py<PyAny>>,
+    writes: Option<Py<PyAny>>,
+    logs: Option<Py<PyAny>>,
+}
+
+impl OwnMethods {
+    fn of<T: PyTypeInfo>(py: Python<'_>) -> PyResult<Self> {
+        let class = py.get_type::<T>();
+        let own = |name| {
+            class
+                .getattr_opt(name)
+                .map(|method| method.map(Bound::unbind))
+        };
+        Ok(Self {
+            reads: own(intern!(py, "doRead"))?,
+            writes: own(intern!(py, "doWrite"))?,
+            logs: own(intern!(py, "logPrefix"))?,
+        })
+    }
+}
+
 /// Whether `class` has something else under `name` than the native class `T`.
 pub(crate) fn overrides<T: PyTypeInfo>(
     class: &Bound<'_, PyType>,
     name: &Bound<'_, PyString>,
 ) -> PyResult<bool> {
-    match class.py().get_type::<T>().getattr_opt(name)? {
-        Some(ours) => Ok(!class.getattr(name)?.is(&ours)),
-        None => Ok(true),
-    }
+    let ours = class.py().get_type::<T>().getattr(name)?;
+    Ok(!class.getattr(name)?.is(&ours))
 }
 
 /// The core of a transport that has its `reactor` before anything native is asked of it. `look` is
@@ -224,6 +256,26 @@ pub(crate) fn core_by_reactor<T: Member>(
     look()?;
     membership.join(core.clone_ref(py));
     Ok(core)
+}
+
+/// As the interpreter says that an instance has no such attribute.
+pub(crate) fn missing(transport: &Bound<'_, PyAny>, name: &str) -> PyErr {
+    match transport.get_type().name() {
+        Ok(class) => {
+            PyAttributeError::new_err(format!("'{class}' object has no attribute '{name}'"))
+        }
+        Err(error) => error,
+    }
+}
+
+/// What the class behind the native one would do: `super().<name>(*arguments)`.
+pub(crate) fn inherited<'py, T: Member>(
+    slf: &Bound<'py, T>,
+    name: &Bound<'py, PyString>,
+    arguments: impl PyCallArgs<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let class = slf.py().get_type::<T>();
+    PySuper::new(&class, slf.as_any())?.call_method1(name, arguments)
 }
 
 /// The methods by which programs start and stop what the engine watches for.

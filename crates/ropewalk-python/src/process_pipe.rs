@@ -10,6 +10,7 @@ use std::os::fd::RawFd;
 
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, intern};
 use ropewalk::os::Readiness;
@@ -17,7 +18,7 @@ use ropewalk::os::Readiness;
 use crate::attached::Attached;
 use crate::core::Core;
 use crate::host::Verdict;
-use crate::member::{Member, Outcome, Overrides, core_by_reactor};
+use crate::member::{Member, Outcome, Overrides, OwnMethods, core_by_reactor};
 use crate::membership::Membership;
 use crate::outgoing::Outgoing;
 use crate::sources::Source;
@@ -58,6 +59,11 @@ impl Member for Pipe {
 
     fn overrides<'py>(&'py self, py: Python<'py>) -> &'py Overrides {
         &self.state.get(py).overrides
+    }
+
+    fn own_methods() -> &'static PyOnceLock<OwnMethods> {
+        static OWN: PyOnceLock<OwnMethods> = PyOnceLock::new();
+        &OWN
     }
 
     fn core(slf: &Bound<'_, Self>) -> PyResult<Py<Core>> {

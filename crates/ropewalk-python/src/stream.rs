@@ -9,14 +9,16 @@ use std::os::fd::RawFd;
 
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit, intern};
 use ropewalk::os::Readiness;
 
+use crate::accepted::Label;
 use crate::attached::Attached;
 use crate::core::Core;
 use crate::host::Verdict;
-use crate::member::{Member, Outcome, Overrides};
+use crate::member::{Member, Outcome, Overrides, OwnMethods};
 use crate::membership::Membership;
 use crate::outgoing::Outgoing;
 use crate::sources::Source;
@@ -41,6 +43,7 @@ pub(crate) struct State {
     pub(crate) do_read: RefCell<Option<Py<PyAny>>>,
     pub(crate) do_write: RefCell<Option<Py<PyAny>>>,
     pub(crate) logstr: RefCell<Option<Py<PyAny>>>,
+    pub(crate) label: Label,
     pub(crate) buffer_size: Cell<usize>,
     pub(crate) flags: Flags,
     pub(crate) tls: TlsState,
@@ -84,6 +87,11 @@ impl Member for Stream {
 
     fn overrides<'py>(&'py self, py: Python<'py>) -> &'py Overrides {
         &self.state.get(py).overrides
+    }
+
+    fn own_methods() -> &'static PyOnceLock<OwnMethods> {
+        static OWN: PyOnceLock<OwnMethods> = PyOnceLock::new();
+        &OWN
     }
 
     fn core(slf: &Bound<'_, Self>) -> PyResult<Py<Core>> {
@@ -181,6 +189,7 @@ impl Stream {
                 do_read: RefCell::default(),
                 do_write: RefCell::default(),
                 logstr: RefCell::default(),
+                label: Label::default(),
                 buffer_size: Cell::new(65536),
                 flags: Flags::default(),
                 tls: TlsState::default(),
@@ -218,6 +227,7 @@ impl Stream {
                 visit.call(value.as_ref())?;
             }
         }
+        state.label.traverse(&visit)?;
         if let Ok(records) = state.tls.records.try_borrow() {
             visit.call(records.as_ref())?;
         }
@@ -230,6 +240,7 @@ impl Stream {
     fn __clear__(&self, py: Python<'_>) {
         let state = self.state.get(py);
         state.membership.clear();
+        state.label.clear();
         let released = (
             (state.descriptor.socket.take(), state.protocol.take()),
             (state.producer.take(), state.logstr.take()),

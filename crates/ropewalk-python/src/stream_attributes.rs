@@ -1,10 +1,9 @@
 //! The attributes of a native stream that Twisted's classes and users expect to find.
 
-use pyo3::exceptions::PyAttributeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::member::Member;
+use crate::member::{Member, missing};
 use crate::stream::Stream;
 use crate::tls::Records;
 
@@ -91,10 +90,9 @@ impl Stream {
     }
 
     #[deleter(doRead)]
-    fn del_do_read(&self, py: Python<'_>) -> PyResult<()> {
-        let old = self.state(py).do_read.take();
-        old.map(drop)
-            .ok_or_else(|| PyAttributeError::new_err("doRead"))
+    fn del_do_read(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let old = slf.get().state(slf.py()).do_read.take();
+        old.map(drop).ok_or_else(|| missing(slf.as_any(), "doRead"))
     }
 
     #[getter(doWrite)]
@@ -120,10 +118,10 @@ impl Stream {
     }
 
     #[deleter(doWrite)]
-    fn del_do_write(&self, py: Python<'_>) -> PyResult<()> {
-        let old = self.state(py).do_write.take();
+    fn del_do_write(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let old = slf.get().state(slf.py()).do_write.take();
         old.map(drop)
-            .ok_or_else(|| PyAttributeError::new_err("doWrite"))
+            .ok_or_else(|| missing(slf.as_any(), "doWrite"))
     }
 
     #[getter(bufferSize)]

@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
-use pyo3::exceptions::PyAttributeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use ropewalk::os::socket;
 
+use crate::member::missing;
 use crate::stream::Stream;
 use crate::twisted;
 
@@ -42,6 +42,11 @@ impl Descriptor {
                 socket.call_method0(intern!(py, "fileno"))?.extract()
             }
         }
+    }
+
+    /// Calls `f` with the descriptor, if nobody has the Python socket.
+    pub(crate) fn with_own<R>(&self, f: impl FnOnce(&OwnedFd) -> R) -> Option<R> {
+        self.owned.borrow().as_ref().map(f)
     }
 
     pub(crate) fn exists(&self) -> bool {
@@ -85,7 +90,7 @@ impl Stream {
             return Ok(socket.bind(py).clone());
         }
         let Some(number) = descriptor.owned.borrow().as_ref().map(AsRawFd::as_raw_fd) else {
-            return Err(PyAttributeError::new_err("socket"));
+            return Err(missing(slf.as_any(), "socket"));
         };
         let socket = twisted::socket_from_descriptor(py, number)?;
         // From here on the socket owns the descriptor.
@@ -108,10 +113,10 @@ impl Stream {
     }
 
     #[deleter(socket)]
-    fn del_socket(&self, py: Python<'_>) -> PyResult<()> {
-        let descriptor = &self.state(py).descriptor;
+    fn del_socket(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let descriptor = &slf.get().state(slf.py()).descriptor;
         if !descriptor.exists() {
-            return Err(PyAttributeError::new_err("socket"));
+            return Err(missing(slf.as_any(), "socket"));
         }
         let old = (descriptor.socket.take(), descriptor.owned.take());
         descriptor.number.set(NO_DESCRIPTOR);

@@ -4,7 +4,7 @@ use pyo3::exceptions::PyKeyError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PyType};
+use pyo3::types::{PyDict, PyList, PyString, PyType};
 
 /// Objects of Twisted's modules, fetched when the first reactor is made.
 pub(crate) struct Names {
@@ -21,6 +21,18 @@ pub(crate) struct Names {
     /// `wakeUp` of Twisted's reactors.
     pub(crate) wake_up: Py<PyAny>,
     pub(crate) log_context_interface: Py<PyAny>,
+    /// What the plain things are that native code may do by itself.
+    pub(crate) ipv4_address: Py<PyAny>,
+    pub(crate) ipv4_init: Py<PyAny>,
+    pub(crate) build_address: Py<PyAny>,
+    pub(crate) log_prefix_of: Py<PyAny>,
+    pub(crate) protocol_log_prefix: Py<PyAny>,
+    pub(crate) new_object: Py<PyAny>,
+    /// The class of bound methods, and `getattr`, which makes no exception where it has a default.
+    method: Py<PyType>,
+    getattr: Py<PyAny>,
+    /// `currentContext` of the trackers that keep one stack per thread.
+    current_context: Py<PyAny>,
     /// The module `twisted.python.context`, whose tracker a program may replace.
     context: Py<PyAny>,
     /// The module `ropewalk._failures`: reporting, in Python where failures are made.
@@ -45,6 +57,12 @@ fn load(py: Python<'_>) -> PyResult<Names> {
     let disconnect = posixbase
         .getattr("PosixReactorBase")?
         .getattr("_disconnectSelectable")?;
+    let tcp = py.import("twisted.internet.tcp")?;
+    let builtins = py.import("builtins")?;
+    let context = py.import("twisted.python.context")?;
+    let ipv4_address = py
+        .import("twisted.internet.address")?
+        .getattr("IPv4Address")?;
     // The failures are the default of an argument.
     let failures = disconnect.getattr("__defaults__")?.get_item(0)?;
     let shared = |why: &Bound<'_, PyAny>| failures.get_item(why.get_type()).map(Bound::unbind);
@@ -65,12 +83,32 @@ fn load(py: Python<'_>) -> PyResult<Names> {
             .import("twisted.internet.address")?
             .getattr("IPv6Address")?
             .unbind(),
+        ipv4_init: ipv4_address.getattr("__init__")?.unbind(),
+        ipv4_address: ipv4_address.unbind(),
+        build_address: tcp.getattr("Port")?.getattr("_buildAddr")?.unbind(),
+        log_prefix_of: tcp.getattr("Server")?.getattr("_getLogPrefix")?.unbind(),
+        protocol_log_prefix: py
+            .import("twisted.internet.protocol")?
+            .getattr("Protocol")?
+            .getattr("logPrefix")?
+            .unbind(),
+        new_object: builtins.getattr("object")?.getattr("__new__")?.unbind(),
+        method: py
+            .import("types")?
+            .getattr("MethodType")?
+            .cast_into::<PyType>()?
+            .unbind(),
+        getattr: builtins.getattr("getattr")?.unbind(),
+        current_context: context
+            .getattr("ThreadedContextTracker")?
+            .getattr("currentContext")?
+            .unbind(),
         connection_aborted: errors.getattr("ConnectionAborted")?.unbind(),
         log_context_interface: py
             .import("twisted.python.log")?
             .getattr("ILogContext")?
             .unbind(),
-        context: py.import("twisted.python.context")?.into_any().unbind(),
+        context: context.into_any().unbind(),
         failures: py.import("ropewalk._failures")?.into_any().unbind(),
         base_delayed_call: base.getattr("DelayedCall")?.cast_into::<PyType>()?.unbind(),
         runtime_seconds: base.getattr("runtimeSeconds")?.unbind(),
@@ -144,10 +182,59 @@ pub(crate) fn context_stack(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         .context
         .bind(py)
         .getattr(intern!(py, "theContextTracker"))?;
-    let current = tracker.call_method0(intern!(py, "currentContext"))?;
+    let current = match kept_context(&tracker) {
+        Ok(Some(current)) => current,
+        _ => tracker.call_method0(intern!(py, "currentContext"))?,
+    };
     Ok(current
         .getattr(intern!(py, "contexts"))?
         .cast_into::<PyList>()?)
+}
+
+/// What `currentContext` of a usual tracker answers, if this thread has asked it before. Fails for a
+/// thread that has not.
+fn kept_context<'py>(tracker: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = tracker.py();
+    let class = tracker.get_type();
+    let ask = class.getattr(intern!(py, "currentContext"))?;
+    if !ask.is(&names(py)?.current_context) {
+        return Ok(None);
+    }
+    let storage = tracker.getattr(intern!(py, "storage"))?;
+    storage.getattr(intern!(py, "ct")).map(Some)
+}
+
+/// An attribute, if there is one and it is not `None`.
+///
+/// `getattr_opt` has an exception made for a missing one on Pythons before 3.13, which costs more
+/// than a call.
+pub(crate) fn attribute<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = object.py();
+    let found = names(py)?
+        .getattr
+        .bind(py)
+        .call1((object, name, py.None()))?;
+    Ok(Some(found).filter(|found| !found.is_none()))
+}
+
+/// Whether `object.<name>` is `function`, as a method: neither the class nor the instance has
+/// another one.
+pub(crate) fn has_method(
+    object: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyString>,
+    function: &Py<PyAny>,
+) -> PyResult<bool> {
+    let py = object.py();
+    let Some(method) = attribute(object, name)? else {
+        return Ok(false);
+    };
+    if !method.get_type().is(&names(py)?.method) {
+        return Ok(false);
+    }
+    Ok(method.getattr(intern!(py, "__func__"))?.is(function))
 }
 
 /// Whether a connection that ends with the failure `reason` is to be reset.

@@ -101,7 +101,10 @@ pub(crate) fn look(stream: &Bound<'_, Stream>, state: &StreamState) -> PyResult<
             layer = layer.getattr(intern!(py, "_wrappedProtocol"))?;
         }
     }
-    if !layer.is_instance(twisted.protocol_class.bind(py))? {
+    if !layer
+        .get_type()
+        .is_subclass(twisted.protocol_class.bind(py))?
+    {
         state.tls.settled.set(true);
         return Ok(());
     }
@@ -130,17 +133,27 @@ fn endpoint_wrapper(py: Python<'_>) -> PyResult<Option<&'static Py<PyAny>>> {
         return Ok(Some(class));
     }
     // Who has no endpoints is spared importing them, which takes a while.
-    let modules = py
-        .import(intern!(py, "sys"))?
-        .getattr(intern!(py, "modules"))?;
-    let name = intern!(py, "twisted.internet.endpoints");
-    if !modules.contains(name)? {
+    let Some(endpoints) = loaded_module(py, intern!(py, "twisted.internet.endpoints"))? else {
         return Ok(None);
-    }
-    let class = modules
-        .get_item(name)?
-        .getattr_opt(intern!(py, "_WrappingProtocol"))?;
+    };
+    let class = endpoints.getattr_opt(intern!(py, "_WrappingProtocol"))?;
     Ok(class.map(|class| CLASS.get_or_init(py, || class.unbind())))
+}
+
+/// A module, if somebody has imported it. `sys.modules` is fetched once: to import `sys` for every
+/// connection costs as much as reading from it.
+fn loaded_module<'py>(
+    py: Python<'py>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let modules = MODULES.get_or_try_init(py, || -> PyResult<_> {
+        let modules = py
+            .import(intern!(py, "sys"))?
+            .getattr(intern!(py, "modules"))?;
+        Ok(modules.cast_into::<PyDict>()?.unbind())
+    })?;
+    modules.bind(py).get_item(name)
 }
 
 /// What a stream knows of TLS.
