@@ -77,7 +77,7 @@ def test_ends_as_on_twisteds_reactor(scenario: str) -> None:
 
 @pytest.mark.parametrize(
     ("scenario", "arguments"),
-    [("process_crowds", ("100", "50", "50")), ("process_table", ("60",)), ("process_room", ())],
+    [("process_crowds", ("100", "50", "50")), ("process_table", ("80",)), ("process_room", ())],
 )
 def test_children_end_as_on_twisteds_reactor(scenario: str, arguments: tuple[str, ...]) -> None:
     prefix = ("prlimit", "--nofile=64:") if scenario == "process_room" else ()

@@ -214,16 +214,17 @@ def test_twisteds_reactor_waits_for_all_that_live(tmp_path: Path) -> None:
 
 
 def test_others_are_reaped_whatever_stands_in_twisteds_table(reactor_name: str) -> None:
-    found = assert_same("process_table", reactor_name, "60")
+    found = assert_same("process_table", reactor_name, "80")
     # One look for each of twenty ends, not one for each child that lives.
-    assert found["figures"]["looks"] <= 3 * 20
-    assert baseline_of("process_table", reactor_name, "60")["figures"]["looks"] > 600
+    assert max(found["figures"].values()) <= 4 * 20
+    expected = baseline_of("process_table", reactor_name, "80")
+    assert min(expected["figures"].values()) > 600
 
 
 def test_others_are_reaped_beside_thousands() -> None:
     room = ("prlimit", "--nofile=4500:")
     found = assert_same("process_table", "ropewalk-epoll", "2000", prefix=room)
-    assert found["figures"]["looks"] <= 3 * 20
+    assert max(found["figures"].values()) <= 4 * 20
 
 
 CHILDREN = 60

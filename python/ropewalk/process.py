@@ -242,24 +242,21 @@ def leaveToSignal(reactor: Any) -> None:
 class _ChildWaker(_SIGCHLDWaker):
     """Wakes the reactor when SIGCHLD comes, for those children whose end nothing else tells.
 
-    The signal does not say whose end it tells, and comes for the watched ones too: so whether there
-    are others has to cost the same for one child as for thousands. There are none if
+    The signal does not say whose end it tells, and comes for the watched ones too: so to know the
+    others in Twisted's table has to cost the same beside one child as beside thousands.
 
-    - there were none at the last look at all of Twisted's table,
-    - it has as many entries as this reactor watches children, and
-    - of its entries, the newest that a look has seen before is older than no other.
-
-    For whoever takes a watched child out by hand and puts another in its place leaves the number as
-    it was, but puts it behind all that a look has seen: a dict is in the order of insertion. (It
-    takes two watched ones, one kept out and one put back in behind the other child, to hide that
-    one: until the end of the first, by which the numbers differ.)
+    A dict is in the order of insertion. So what is older than an entry that was looked at was
+    looked at before, and is watched or known as one of the others. Only what is newer is looked at;
+    and the whole table if the watched ones and the others are not as many as its entries, which is
+    so where somebody has taken a watched one out by hand. (It takes two to hide another child, one
+    kept out and one put back in behind it: until the end of the first.)
     """
 
     def __init__(self, reactor: Any) -> None:
         super().__init__()
         self._reactor = reactor
-        # Whether the last look at the whole table found children to be reaped here.
-        self._hasOthers = False
+        # Those of the table, as it was last looked at, that are to be reaped here.
+        self._others: dict[int, Any] = {}
 
     def doRead(self) -> None:
         """Reap the children that are not watched."""
@@ -267,43 +264,38 @@ class _ChildWaker(_SIGCHLDWaker):
             super().doRead()
             return
         super(_SIGCHLDWaker, self).doRead()
-        handlers = process.reapProcessHandlers
-        if not self._allAreWatched(handlers):
-            self._reapOthers(handlers)
-
-    def _allAreWatched(self, handlers: dict[int, Any]) -> bool:
-        """Whether there is nothing to reap in the table, as seen without a look at the old part."""
-        if self._hasOthers or len(handlers) != len(self._reactor._watchedChildren):
-            return False
-        unseen = []
-        try:
-            for child in reversed(handlers.values()):
-                if not self._watches(child):
-                    return False
-                if child._seenBy is self:
-                    break
-                unseen.append(child)
-        except RuntimeError:
-            # Another thread has changed it meanwhile.
-            return False
-        for child in unseen:
-            child._seenBy = self
-        return True
-
-    def _reapOthers(self, handlers: dict[int, Any]) -> None:
-        """Look at the whole table."""
-        self._hasOthers = False
-        for child in list(handlers.values()):
-            if self._watches(child):
-                child._seenBy = self
-                continue
-            self._hasOthers = True
+        handlers: Any = process.reapProcessHandlers
+        self._others = self._findOthers(handlers)
+        for pid, child in list(self._others.items()):
             # One that another reactor watches, in another thread perhaps, is left to it.
-            if not _isWatchedElsewhere(child):
+            if not _isWatchedElsewhere(child) and handlers.get(pid) is child:
                 child.reapProcess()
 
+    def _findOthers(self, handlers: dict[int, Any]) -> dict[int, Any]:
+        others = {pid: child for pid, child in self._others.items() if handlers.get(pid) is child}
+        new = {}
+        try:
+            for pid, child in reversed(handlers.items()):
+                if pid in others or getattr(child, "_seenBy", None) is self:
+                    break
+                new[pid] = child
+        except RuntimeError:
+            # Another thread has changed it meanwhile.
+            return self._unwatched(handlers)
+        others.update(self._unwatched(new))
+        if len(handlers) == len(self._reactor._watchedChildren) + len(others):
+            return others
+        return self._unwatched(handlers)
+
+    def _unwatched(self, children: dict[int, Any]) -> dict[int, Any]:
+        """Look at children; those that are to be reaped here."""
+        return {pid: child for pid, child in list(children.items()) if not self._watches(child)}
+
     def _watches(self, child: Any) -> bool:
-        return isinstance(child, _Child) and child._watched and child._reactor is self._reactor
+        if isinstance(child, _Child) and child._watched and child._reactor is self._reactor:
+            child._seenBy = self
+            return True
+        return False
 
 
 def _isWatchedElsewhere(child: Any) -> bool:

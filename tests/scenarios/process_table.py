@@ -87,6 +87,11 @@ async def exchanged(scenario, native):
         await ended(scenario, child)
         scenario.record(label, child.reason)
         HANDLERS[taken.pid] = taken.transport
+    child = other(scenario, "put back")
+    process.unregisterReapProcessHandler(taken.pid, taken.transport)
+    HANDLERS[taken.pid] = taken.transport
+    await ended(scenario, child)
+    scenario.record("behind which one is put back", child.reason)
     lasting = other(scenario, "before", "sleep 1000")
     native.append(waiting(scenario))
     await close(scenario, native.pop(3))
@@ -116,7 +121,7 @@ async def close(scenario, child):
     await ended(scenario, child)
 
 
-async def looks(scenario, native):
+async def looks(scenario, native, label):
     """How many entries of the table are looked at while native children end one by one."""
     for child in [waiting(scenario), waiting(scenario)]:
         await close(scenario, child)
@@ -130,12 +135,16 @@ async def looks(scenario, native):
     for _ in range(20):
         await close(scenario, native.pop(0))
     sys.setprofile(None)
-    scenario.figures["looks"] = len(calls)
+    scenario.figures[label] = len(calls)
 
 
 async def main(scenario):
     native = [waiting(scenario) for _ in range(int(scenario.arguments[0]))]
-    await looks(scenario, native)
+    await looks(scenario, native, "looks")
+    lasting = other(scenario, "lasting", "sleep 1000")
+    await looks(scenario, native, "looks beside another")
+    lasting.transport.signalProcess("KILL")
+    await ended(scenario, lasting)
     await beside(scenario, native)
     await exchanged(scenario, native)
     await emptied(scenario, native)
