@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ropewalk::{ListeningPort, Reactor};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::tcp_support::LIMIT;
 use crate::tls_support::{Issued, authority_pem, localhost};
@@ -56,16 +57,34 @@ impl Files {
     }
 
     /// Turns the reactor until `command`, which reads `input` first, has ended.
-    pub(crate) fn run(&self, reactor: &Reactor, mut command: Command, input: &str) -> Outcome {
+    pub(crate) fn run(&self, reactor: &Reactor, command: Command, input: &str) -> Outcome {
+        self.run_until(reactor, command, input, LIMIT, || false)
+    }
+
+    /// The same, but that the program is interrupted when it has done `enough`. It may take as long
+    /// as `limit`.
+    pub(crate) fn run_until(
+        &self,
+        reactor: &Reactor,
+        mut command: Command,
+        input: &str,
+        limit: Duration,
+        mut enough: impl FnMut() -> bool,
+    ) -> Outcome {
         fs::write(self.0.join("input"), input).unwrap();
         command.stdin(File::open(self.0.join("input")).unwrap());
         command.stdout(File::create(self.0.join("output")).unwrap());
         command.stderr(File::create(self.0.join("errors")).unwrap());
         let mut child = Killed(command.spawn().unwrap());
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + limit;
+        let mut interrupted = false;
         let status = loop {
             if let Some(status) = child.0.try_wait().unwrap() {
                 break status;
+            }
+            if !interrupted && enough() {
+                kill_process(Pid::from_child(&child.0), Signal::INT).unwrap();
+                interrupted = true;
             }
             assert!(Instant::now() < deadline, "{command:?} does not end");
             variant::turn(reactor, Duration::from_millis(5));

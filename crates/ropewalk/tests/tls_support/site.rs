@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) struct Served {
     pub(crate) connections: Cell<usize>,
     pub(crate) open: Cell<usize>,
+    /// How many connections had an answer by HTTP/1.1.
+    pub(crate) answered: Cell<usize>,
     pub(crate) http_1: Cell<usize>,
     pub(crate) http_2: Cell<usize>,
     /// How much came with requests of HTTP/2, in bytes.
@@ -34,6 +36,7 @@ pub(crate) struct Site {
     served: Rc<Served>,
     /// What a request of HTTP/1.1 has so far.
     request: Vec<u8>,
+    answered: bool,
     /// What HTTP/2 reads from, once that was agreed on.
     pipe: Option<Rc<Pipe>>,
 }
@@ -46,6 +49,7 @@ impl Site {
             reactor: reactor.clone(),
             served: Rc::clone(served),
             request: Vec::new(),
+            answered: false,
             pipe: None,
         }
     }
@@ -59,6 +63,10 @@ impl Site {
         let length = page(request.split(' ').nth(1).unwrap());
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
         add(&self.served.http_1, 1);
+        if !self.answered {
+            self.answered = true;
+            add(&self.served.answered, 1);
+        }
         transport.write(head.as_bytes());
         transport.write_bytes(vec![b'p'; length]);
     }
