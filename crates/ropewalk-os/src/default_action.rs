@@ -88,6 +88,11 @@ pub(crate) fn arm(signal: c_int) -> io::Result<bool> {
 
 /// Whether the signal has its default action now, in this process.
 pub(crate) fn has_default_action(signal: c_int) -> io::Result<bool> {
+    Ok(action(signal)? == libc::SIG_DFL)
+}
+
+/// What the signal does now, in this process.
+pub(crate) fn action(signal: c_int) -> io::Result<libc::sighandler_t> {
     // SAFETY: all zeros is a valid `sigaction`, which the call overwrites; it changes nothing.
     let (outcome, current) = unsafe {
         let mut current: libc::sigaction = std::mem::zeroed();
@@ -97,5 +102,5 @@ pub(crate) fn has_default_action(signal: c_int) -> io::Result<bool> {
     if outcome < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(current.sa_sigaction == libc::SIG_DFL)
+    Ok(current.sa_sigaction)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::default_action;
+
 /// A signal, by its number on this system.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
@@ -64,6 +66,12 @@ impl Signal {
     /// Its number.
     pub const fn number(self) -> i32 {
         self.0
+    }
+
+    /// Whether this process ignores it at present: it was started so, as a shell starts what runs in
+    /// the background, or has chosen to. False for a number that is no signal.
+    pub fn is_ignored(self) -> bool {
+        default_action::action(self.0).is_ok_and(|action| action == libc::SIG_IGN)
     }
 }
 

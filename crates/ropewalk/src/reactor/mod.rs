@@ -104,8 +104,8 @@ impl Builder {
     ///
     /// They are handled from the "during" phase of startup to the end of
     /// [`run`](Reactor::run). Handlers of the program run as well. After that the two signals do
-    /// what they did before. Ignored before, as a shell has it in the background, they stop the
-    /// reactor all the same.
+    /// what they did before. A `SIGINT` that is ignored when the reactor starts, as a shell has it
+    /// for what runs in the background, is left so.
     #[must_use]
     pub fn signals(mut self, handled: bool) -> Self {
         self.signals = handled;

@@ -13,8 +13,8 @@ use super::core::Core;
 use super::failure::Failure;
 use crate::error::{Error, Result};
 
-/// What stops the reactor while it runs.
-const STOPPING: [Signal; 2] = [Signal::INT, Signal::TERM];
+/// What stops the reactor while it runs, and whether it does even if it was ignored before.
+const STOPPING: [(Signal, bool); 2] = [(Signal::INT, false), (Signal::TERM, true)];
 
 /// What the program wants to be called when a signal came.
 type Callback = Rc<dyn Fn(&Reactor)>;
@@ -26,8 +26,8 @@ pub(crate) struct Signals {
     /// How many want each signal to be watched.
     wanted: RefCell<BTreeMap<Signal, usize>>,
     handlers: RefCell<Handlers>,
-    /// Whether `STOPPING` are handled at present.
-    stopping: Cell<bool>,
+    /// Those of `STOPPING` that are handled at present.
+    stopping: RefCell<Vec<Signal>>,
     /// Whether `SIGCHLD` is watched for the sake of children.
     for_children: Cell<bool>,
     received: Cell<Option<Signal>>,
@@ -155,7 +155,7 @@ impl Signals {
             set: RefCell::new(SignalSet::new(waker)),
             wanted: RefCell::default(),
             handlers: RefCell::default(),
-            stopping: Cell::new(false),
+            stopping: RefCell::default(),
             for_children: Cell::new(false),
             received: Cell::new(None),
         }
@@ -197,22 +197,28 @@ impl Signals {
     /// Begins to handle the signals that stop the reactor. A refusal of the system is reported, and
     /// the reactor runs on.
     pub(crate) fn install(&self, core: &Core) {
-        if !self.enabled || self.stopping.replace(true) {
+        if !self.enabled || !self.stopping.borrow().is_empty() {
             return;
         }
-        for signal in STOPPING {
-            if let Err(error) = self.want(signal) {
-                core.report(Failure::from_error("startup", error));
+        for (signal, even_if_ignored) in STOPPING {
+            if !even_if_ignored && signal.is_ignored() {
+                continue;
+            }
+            match self.want(signal) {
+                Ok(()) => self.stopping.borrow_mut().push(signal),
+                Err(error) => core.report(Failure::from_error("startup", error)),
             }
         }
     }
 
+    fn stops(&self, signal: Signal) -> bool {
+        self.stopping.borrow().contains(&signal)
+    }
+
     /// Ends that.
     pub(crate) fn uninstall(&self) {
-        if self.stopping.replace(false) {
-            for signal in STOPPING {
-                self.unwant(signal);
-            }
+        for signal in self.stopping.take() {
+            self.unwant(signal);
         }
     }
 }
@@ -238,7 +244,7 @@ impl Core {
                 self.guard("a signal's callback", || callback(&self.reactor()));
             }
         }
-        if STOPPING.contains(&signal) && self.signals.stopping.get() {
+        if self.signals.stops(signal) {
             self.stop_by(signal);
         }
     }
