@@ -1,4 +1,4 @@
-"""A call queued with callFromThread on the reactor's own thread ends the wait that follows."""
+"""Calls queued with callFromThread on the reactor's own thread: how they wait, and how they end."""
 
 import time
 
@@ -14,6 +14,21 @@ async def main(scenario):
     scenario.record("made inside the wait", made)
     await scenario.until(lambda: made, 2)
     scenario.record("made", made)
+
+    def note(*args, **kw):
+        made.append([list(args), kw])
+
+    made.clear()
+    for number in range(3):
+        scenario.reactor.callFromThread(note)
+        waiting = scenario.reactor.threadCallQueue[-1]
+        scenario.record("waits", waiting == (note, (), {}))
+        # What a program writes there does not reach the calls that are queued later.
+        waiting[2]["number"] = number
+    scenario.reactor.callFromThread(note)
+    scenario.reactor.callFromThread(note, 1, two=2)
+    await scenario.until(lambda: len(made) == 5, 2)
+    scenario.record("with", [[args, sorted(kw.items())] for args, kw in made])
 
 
 scenario = Scenario()

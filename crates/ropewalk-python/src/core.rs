@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) foreign: RefCell<HashMap<usize, Token>>,
     /// The waker object, while it counts as a reader.
     pub(crate) waker_reader: RefCell<Option<Py<PyAny>>>,
+    /// What thread calls without keywords have in their place.
+    no_keywords: RefCell<Option<Py<PyDict>>>,
     /// Thread calls taken from `threadCallQueue` and not yet made.
     pub(crate) taken_calls: RefCell<VecDeque<Py<PyAny>>>,
     /// A `KeyboardInterrupt` that ended a dispatch; raised when the batch is over.
@@ -87,6 +89,23 @@ impl Core {
         self.reactor(py)?
             .call_method0(intern!(py, "seconds"))?
             .extract()
+    }
+
+    /// A dictionary without entries, the same for all thread calls that have no keywords: one less
+    /// object per call for the collector to look at while they wait.
+    fn no_keywords<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
+        let mut kept = self.state.get(py).no_keywords.borrow_mut();
+        match kept.as_ref().map(|kept| kept.bind(py)) {
+            // Whoever finds it in `threadCallQueue` may write to it.
+            Some(kept) if kept.is_empty() => kept.clone(),
+            _ => {
+                let fresh = PyDict::new(py);
+                let old = kept.replace(fresh.clone().unbind());
+                drop(kept);
+                drop(old);
+                fresh
+            }
+        }
     }
 
     /// Takes a timer out of the heap; the caller drops it when it holds no borrow.
@@ -175,6 +194,7 @@ impl Core {
                 attributes: RefCell::default(),
                 foreign: RefCell::default(),
                 waker_reader: RefCell::default(),
+                no_keywords: RefCell::default(),
                 taken_calls: RefCell::default(),
                 interrupt: RefCell::default(),
                 contexts: RefCell::default(),
@@ -283,7 +303,7 @@ impl Core {
         }
         let kwargs = match kwargs {
             Some(kwargs) => kwargs.clone(),
-            None => PyDict::new(py),
+            None => self.no_keywords(py),
         };
         self.thread_call_queue(py)?.append((f, args, kwargs))?;
         // The native loop looks at the queue before it waits, so its own thread wakes nobody.
@@ -352,6 +372,9 @@ impl Core {
         if let Ok(waker) = state.waker_reader.try_borrow() {
             visit.call(waker.as_ref())?;
         }
+        if let Ok(keywords) = state.no_keywords.try_borrow() {
+            visit.call(keywords.as_ref())?;
+        }
         if let Ok(timers) = state.timers.try_borrow() {
             for call in timers.iter() {
                 visit.call(call)?;
@@ -379,6 +402,7 @@ impl Core {
         let rest = (
             state.reactor.take(),
             state.waker_reader.take(),
+            state.no_keywords.take(),
             state.foreign.take(),
             state.white_box.clear(py),
         );
