@@ -61,7 +61,8 @@ async def one(scenario, callback, action, usePTY):
     # where that is called for: what it does meanwhile depends on nothing but the action.
     script = "read x; exit 3"
     if callback == "childDataReceived":
-        script = "echo hello; read x; exit 3"
+        # The end of a terminal is a signal, and the end of its input: either may be first.
+        script = "trap '' HUP; echo hello; read x; exit 3"
     elif callback == "childConnectionLost":
         script = "exec 2>&-; read x; exit 3"
     spawn(scenario, label, *shell(script), environment(), protocol=child, usePTY=usePTY)
