@@ -5,7 +5,7 @@ use std::env;
 use std::ffi::{CString, NulError, c_char};
 use std::io;
 use std::os::fd::RawFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
 
 use super::credentials::Credentials;
@@ -47,11 +47,12 @@ impl Prepared {
     ) -> Result<Self, SpawnError> {
         let mut kept: Vec<_> = wanted.keys().copied().chain(spare).collect();
         kept.sort_unstable();
+        let arguments = program.arguments.iter().map(|text| [text.as_slice()]);
         let at = |error: NulError| SpawnError::at(Step::Describe)(error.into());
         Ok(Self {
             candidates: candidates(program).map_err(at)?,
-            arguments: Pointers::new(program.arguments.clone()).map_err(at)?,
-            environment: Pointers::new(environment(program)).map_err(at)?,
+            arguments: Pointers::new(arguments).map_err(SpawnError::at(Step::Describe))?,
+            environment: environment(program).map_err(SpawnError::at(Step::Describe))?,
             directory: match &program.directory {
                 Some(directory) => Some(CString::new(directory.clone()).map_err(at)?),
                 None => None,
@@ -70,17 +71,30 @@ impl Prepared {
 /// Texts, and an array of pointers to them with a null pointer at its end.
 pub(super) struct Pointers {
     pointers: Vec<*const c_char>,
-    /// What the pointers point to, which is not moved with the `Vec`.
-    _texts: Vec<CString>,
+    /// What the pointers point to, which is not moved with the `Vec`: one text after the other, a
+    /// zero byte at the end of each.
+    _texts: Vec<u8>,
 }
 
 impl Pointers {
-    fn new(texts: Vec<Vec<u8>>) -> Result<Self, NulError> {
-        let texts: Result<Vec<_>, _> = texts.into_iter().map(CString::new).collect();
-        let texts = texts?;
-        let pointers = texts.iter().map(|text| text.as_ptr());
+    /// Each text is made of parts.
+    fn new<'a, const PARTS: usize>(
+        all: impl Iterator<Item = [&'a [u8]; PARTS]>,
+    ) -> io::Result<Self> {
+        let (mut texts, mut starts) = (Vec::new(), Vec::new());
+        for parts in all {
+            starts.push(texts.len());
+            for part in parts {
+                texts.extend_from_slice(without_zero(part)?);
+            }
+            texts.push(0);
+        }
+        let pointers = starts.into_iter().map(|start| texts[start..].as_ptr());
         Ok(Self {
-            pointers: pointers.chain([ptr::null()]).collect(),
+            pointers: pointers
+                .map(<*const u8>::cast)
+                .chain([ptr::null()])
+                .collect(),
             _texts: texts,
         })
     }
@@ -88,6 +102,16 @@ impl Pointers {
     pub(super) fn as_ptr(&self) -> *const *const c_char {
         self.pointers.as_ptr()
     }
+}
+
+/// A text that a program can be given: a zero byte would be its end. It may be a secret, and is not
+/// told.
+fn without_zero(text: &[u8]) -> io::Result<&[u8]> {
+    if text.contains(&0) {
+        let error = "an argument or a variable of a child has a zero byte in it";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+    }
+    Ok(text)
 }
 
 fn candidates(program: &Program) -> Result<Vec<CString>, NulError> {
@@ -120,17 +144,16 @@ fn search_path(program: &Program) -> Vec<u8> {
     path.unwrap_or_else(|| DEFAULT_SEARCH_PATH.to_vec())
 }
 
-fn environment(program: &Program) -> Vec<Vec<u8>> {
-    let entry = |name: &[u8], value: &[u8]| [name, b"=", value].concat();
-    match &program.environment {
-        Some(given) => given
+fn environment(program: &Program) -> io::Result<Pointers> {
+    if let Some(given) = &program.environment {
+        let entries = given
             .iter()
-            .map(|(name, value)| entry(name, value))
-            .collect(),
-        None => env::vars_os()
-            .map(|(name, value)| entry(&name.into_vec(), &value.into_vec()))
-            .collect(),
+            .map(|(name, value)| [name.as_slice(), b"=", value.as_slice()]);
+        return Pointers::new(entries);
     }
+    let inherited: Vec<_> = env::vars_os().collect();
+    let entries = inherited.iter();
+    Pointers::new(entries.map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()]))
 }
 
 /// `sysconf(_SC_OPEN_MAX)`. Some systems answer that there is no limit: what is tried one by one
