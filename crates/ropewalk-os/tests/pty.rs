@@ -210,17 +210,31 @@ fn our_hangup_ends_the_child() {
     }
 }
 
-/// The terminal goes with the session's leader, whoever else has it open.
 #[test]
 fn the_end_comes_with_the_childs_and_stays() {
     let _turn = Turn::take();
     for notice in notices() {
-        let script = "(trap '' HUP; read line < /dev/tty) & exit 3";
-        let (master, mut child) = shell(notice, script, SIZE);
+        let (master, mut child) = shell(notice, "exit 3", SIZE);
         assert_eq!(read_to_end(&master), "");
         assert_eq!(child.wait().unwrap(), Ended::Exited(3));
         assert!(wait_for(&master, PollFlags::IN).contains(PollFlags::HUP));
         assert_eq!(read_master(&master, &mut [0]).unwrap(), 0);
+    }
+}
+
+/// The end of the session's leader is not the terminal's, as it would be of another than a
+/// pseudoterminal.
+#[test]
+fn who_else_has_the_terminal_open_goes_on_using_it() {
+    let _turn = Turn::take();
+    for notice in notices() {
+        let script = "trap '' HUP; exec 3< /dev/tty; (read line <&3; echo got $line) & exit 3";
+        let (master, mut child) = shell(notice, script, SIZE);
+        assert_eq!(child.wait().unwrap(), Ended::Exited(3));
+        let error = read_master(&master, &mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        rustix::io::write(&master, b"words\n").unwrap();
+        assert_eq!(read_to_end(&master), "words\r\ngot words\r\n");
     }
 }
 

@@ -111,7 +111,7 @@ fn the_end_waits_for_everybody_in_the_terminal(reactor: &Reactor) {
     let script = "trap '' HUP; ( read line <&3; echo $line ) & exit 4";
     let heard = spawn(reactor, &typed(script).fd(3, ChildFd::Reads));
     until(reactor, "the exit", || heard.exit.get().is_some());
-    // The leader of the session is gone, and with it the terminal for those who stay behind.
+    // The leader of the session is gone; who stays behind has the terminal open.
     heard.process().close(3);
     assert_eq!(heard.wait(reactor), Ended::Exited(4));
 }
