@@ -49,7 +49,7 @@ REASONS = {
     "no place": "[Errno 2] No such file or directory",
     "no executable": "expected str, bytes or os.PathLike object, not NoneType",
     "a number": "'int' object is not an instance of 'str'",
-    "zero byte": "data provided contains a nul byte",
+    "zero byte": "an argument or a variable of a child has a zero byte in it",
     "surrogate": (
         "'utf-8' codec can't encode character '\\ud800' in position 0: surrogates not allowed"
     ),
