@@ -3,7 +3,7 @@
 # make test         Rust tests, Python tests, the quick part of Twisted's own
 # make lint         formatting, clippy, rustdoc, ruff, mypy
 # make conformance  Twisted's own tests, whole, on ropewalk and on Twisted's reactor
-# make bench        the tables of the README
+# make bench        the tables of docs/measured.md
 # make clean        remove what was built, .venv included
 #
 # PORT, DIR, PYTHON (the interpreter .venv is made with) and CARGO_FLAGS can be given.
