@@ -8,12 +8,11 @@ mod process_support;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use process_support::{alone, over_every_poller, until};
+use process_support::{over_every_poller, until};
+use ropewalk::Reactor;
 use ropewalk::process::{Command, Ended, Process, ProcessProtocol};
-use ropewalk::{PollerKind, Reactor};
-use variant::Variant;
 
-over_every_poller!(two_hundred_children_answer);
+over_every_poller!(five_thousand_children_answer);
 
 /// How many run at a time.
 const AT_A_TIME: usize = 50;
@@ -102,12 +101,6 @@ fn run(reactor: &Reactor, count: usize) {
     }
 }
 
-fn two_hundred_children_answer(reactor: &Reactor) {
-    run(reactor, 200);
-}
-
-#[test]
-fn five_thousand_children_answer() {
-    let variant = Variant::alone(PollerKind::Poll);
-    alone(|| run(&variant.reactor(), 5000));
+fn five_thousand_children_answer(reactor: &Reactor) {
+    run(reactor, 5000);
 }
